@@ -1,0 +1,60 @@
+// What any role tells about itself: answered on its HTTP port, read by `skerry status`, `verify`, `up` and the console.
+// Positions are texts (`16/B374D848`), so that they survive JSON.
+
+export interface EpochJson {
+  readonly systemId: string;
+  readonly timeline: number;
+}
+
+/** `GET /status` of a relay or an edge. */
+export interface RoleStatus {
+  readonly role: 'relay' | 'edge';
+  readonly name: string;
+  readonly pid: number;
+  readonly version: string;
+  /** `starting` until the first row can be read; `lost` when the upstream is away (reads go on). */
+  readonly state: 'starting' | 'bootstrapping' | 'streaming' | 'lost' | 'stopping';
+  /** One sentence for people: why it is in this state. */
+  readonly reason: string;
+  readonly epoch: EpochJson | null;
+  /** Last transaction that a reader here sees (edge) or that is durable here (relay). */
+  readonly position: string;
+  /** Newest position this role knows its upstream to have. */
+  readonly upstreamPosition: string;
+  /** Milliseconds since this role last knew itself equal to its upstream; 0 when it is. */
+  readonly lagMs: number;
+  readonly lagBytes: number;
+  readonly rows: number;
+  readonly tables: number;
+  /** Statements answered (edge) since the start, by where the answer came from. */
+  readonly answered: { readonly local: number; readonly forwarded: number };
+  /** Subscribers attached (relay). */
+  readonly subscribers: readonly SubscriberStatus[];
+}
+
+export interface SubscriberStatus {
+  readonly name: string;
+  readonly remoteAddress: string;
+  /** What the subscriber reported as flushed. */
+  readonly position: string;
+  readonly lagBytes: number;
+  /** `live` from memory, `catch-up` from the log. */
+  readonly mode: 'live' | 'catch-up';
+}
+
+/** Checksum of one table: order-independent, comparable between Postgres and any replica at the same position. */
+export interface TableChecksum {
+  /** schema.name */
+  readonly table: string;
+  readonly rows: number;
+  /** Sum over all rows of the first 64 bits of md5(row text), modulo 2^64, as 16 hex digits. */
+  readonly sum: string;
+}
+
+/** `GET /checksum` of an edge, `GET /checksum?at=LSN` of a relay (which waits until its replica is exactly there). */
+export interface ChecksumReport {
+  readonly name: string;
+  readonly epoch: EpochJson;
+  readonly position: string;
+  readonly tables: readonly TableChecksum[];
+}
