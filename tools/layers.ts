@@ -43,8 +43,16 @@ export const PLATFORM: Record<string, readonly RegExp[]> = {
 export const BANNED: readonly (readonly [RegExp, string, readonly string[]])[] = [
   [/\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/, 'clock.now()', ['runtime']],
   [/\bMath\.random\(|\bcrypto\.(randomUUID|getRandomValues)\(/, 'random', ['runtime']],
-  [/(?<![.\w])(setTimeout|setInterval|setImmediate|queueMicrotask)\(/, 'clock.sleep(), clock.after() or loop()', ['runtime']],
-  [/\bprocess\.(env|argv|exit|on|once|pid|stdout|stderr)\b/, 'the config argument, or runtime/process.ts', ['runtime', 'cli', 'roles']],
+  [
+    /(?<![.\w])(setTimeout|setInterval|setImmediate|queueMicrotask)\(/,
+    'clock.sleep(), clock.after() or loop()',
+    ['runtime'],
+  ],
+  [
+    /\bprocess\.(env|argv|exit|on|once|pid|stdout|stderr)\b/,
+    'the config argument, or runtime/process.ts',
+    ['runtime', 'cli', 'roles'],
+  ],
   [/(?<![.\w])console\.(log|warn|error|info|debug)\(/, 'the logger', ['runtime', 'cli']],
   [/\bBun\.[a-zA-Z]/, 'a seam implemented in runtime', ['runtime']],
   [/(?<![.\w])fetch\(/, 'the http seam', ['runtime']],

@@ -8,7 +8,10 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly tls?: TlsServerOptions;
   /** Answers one request. A throw becomes a 500 with a JSON body; a Fault with a `status` detail is the handler's own job. */
-  readonly handle: (request: Request, peer: { readonly address: string; readonly isLoopback: boolean }) => Response | Promise<Response>;
+  readonly handle: (
+    request: Request,
+    peer: { readonly address: string; readonly isLoopback: boolean },
+  ) => Response | Promise<Response>;
   /** A body larger than this is refused with 413. */
   readonly bodyBytesMax?: number;
 }

@@ -115,7 +115,9 @@ function renderSeries(lines: string[], name: string, series: Series): void {
   metric.counts.forEach((count, index) => {
     cumulative += count;
     const bound = metric.bounds[index];
-    lines.push(`${name}_bucket${labelText({ ...labels, le: bound === undefined ? '+Inf' : String(bound) })} ${cumulative}`);
+    lines.push(
+      `${name}_bucket${labelText({ ...labels, le: bound === undefined ? '+Inf' : String(bound) })} ${cumulative}`,
+    );
   });
   lines.push(`${name}_sum${labelText(labels)} ${metric.sum}`, `${name}_count${labelText(labels)} ${metric.count}`);
 }
