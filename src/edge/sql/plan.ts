@@ -12,20 +12,24 @@ export interface LocalPlan {
   readonly kind: 'local';
   /** `fast`: a lookup bound by an index, may run on the event loop. `slow`: may scan, runs where it can be killed. */
   readonly lane: 'fast' | 'slow';
-  /** SQLite text. ?1..?n are `parameters`, then `literals`, then `sessionValues`, numbered on. */
+  /** SQLite text with ?1..?n, one for each of `bindings`; make the values with `bindPlan` (bind.ts). */
   readonly sql: string;
-  /** What the client's $1..$n are: types as ParameterDescription must tell them. */
-  readonly parameters: readonly ParameterPlan[];
-  /** Constants lifted out of the text; their texts are in `Planned.literals`, converted like text parameters. */
-  readonly literals: readonly ParameterPlan[];
-  /** Values only the session knows, bound as texts. */
-  readonly sessionValues: readonly SessionValue[];
+  readonly bindings: readonly Binding[];
+  /** Types of the client's $1..$n as ParameterDescription must tell them. */
+  readonly parameterTypes: readonly number[];
   readonly columns: readonly ColumnPlan[];
   readonly tag: 'SELECT';
   /** OIDs of the tables read. */
   readonly tables: readonly number[];
   /** NEED_… bits: settings that must hold in the session, else forward. `ColumnPlan.textNeeds` adds to it for columns sent as text. */
   readonly needs: number;
+  /**
+   * True when SQLite may refuse at run time (integer overflow …) where Postgres has an error of its own: collect all rows
+   * before the first is sent, and forward the statement when SQLite throws.
+   */
+  readonly mayFail: boolean;
+  /** Upper bound of rows when one is known from the plan itself (unique lookups), else null. */
+  readonly rowsMax: number | null;
 }
 
 /** Ask the core. */
@@ -53,7 +57,7 @@ export interface EmptyPlan {
 /** A plan and the constants of this very text. Plans are shared between texts and sessions; never changed. */
 export interface Planned {
   readonly plan: Plan;
-  /** For a LocalPlan: texts for `LocalPlan.literals`, one each. */
+  /** Constants lifted out of this text, as `Binding.index` numbers them. */
   readonly literals: readonly string[];
 }
 
@@ -77,7 +81,11 @@ export interface SyntaxErrorReport {
   readonly position: number;
 }
 
-/** What planning depends on besides the text and the catalogue. Equal sessions share plans through `key`. */
+/**
+ * What planning depends on besides the text and the catalogue. Equal sessions share plans through `key`. Two things are not in
+ * here because nothing may be planned under them, everything is forwarded: standard_conforming_strings off, and temporary
+ * tables made by the session (they shadow tables of the same name).
+ */
 export interface PlanningSession {
   /** Schemas of search_path in order, "$user" already replaced (left out when there is no such schema). pg_catalog is implied first when absent. */
   readonly searchPath: readonly string[];
@@ -85,11 +93,14 @@ export interface PlanningSession {
   readonly key: string;
 }
 
-/** One SQLite parameter: how a wire value or a literal's text becomes the value to bind. See `bind.ts`. */
-export interface ParameterPlan {
-  readonly typeOid: number;
-  readonly writer: Writer;
-}
+/** Where a SQLite parameter's value comes from, and how it is converted. */
+export type Binding =
+  /** The client's $(index + 1). */
+  | { readonly from: 'parameter'; readonly index: number; readonly writer: Writer; readonly typeOid: number }
+  /** `Planned.literals[index]`, converted like a parameter sent as text. */
+  | { readonly from: 'literal'; readonly index: number; readonly writer: Writer; readonly typeOid: number }
+  /** What only the session knows, as text. */
+  | { readonly from: 'session'; readonly name: SessionValue };
 
 /** How a value is turned into what SQLite compares with; a text that Postgres would refuse is never bound (bind says so: forward). */
 export type Writer =
@@ -101,20 +112,28 @@ export type Writer =
   | 'float4'
   | 'float8'
   | 'text'
+  | 'name'
+  /** Without the blanks at the end: comparison form of char(n). */
   | 'bpchar'
-  | 'numeric-key'
   | 'numeric-text'
+  /** The order-preserving form in `<column>$key`. */
+  | 'numeric-key'
   | 'bytea'
   | 'uuid'
   | 'date'
   | 'time'
   | 'timestamp'
   | 'timestamptz'
+  /** A label of the enum `typeOid`. */
   | 'enum'
-  /** Arrays become a JSON text of element values, for json_each. */
-  | 'int-array'
-  | 'text-array'
-  | 'uuid-array';
+  /** A LIKE pattern as the equal GLOB pattern. */
+  | 'like'
+  /** LIMIT: NULL is no limit; negative is refused. */
+  | 'limit'
+  /** OFFSET: NULL is 0; negative is refused. */
+  | 'offset'
+  /** One-dimensional arrays become a JSON text of the elements in storage form, for json_each. */
+  | 'array';
 
 /** SQLite value → Postgres' text output. See `read.ts`; binary follows from text and type OID. */
 export type Reader =
