@@ -84,3 +84,29 @@ function sizeText(bytes: number): string {
   }
   return `${bytes}B`;
 }
+
+/** A file with exactly these values, which `loadConfig` reads back: how `skerry up` tells its children what to do. */
+export function configFile(
+  groups: Groups,
+  values: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+): string {
+  const lines: string[] = [];
+  for (const [groupName, slice] of Object.entries(values)) {
+    const group = groups[groupName];
+    if (group === undefined) throw new Error(`no option group ${groupName}`);
+    lines.push(`${groupName}:`);
+    for (const [name, value] of Object.entries(slice)) {
+      const option = group.options[name];
+      if (option === undefined) throw new Error(`no option ${groupName}.${name}`);
+      const text =
+        option.typeText === 'duration'
+          ? `${String(value)}ms`
+          : option.typeText === 'size'
+            ? `${String(value)}B`
+            : value;
+      // JSON is YAML: no text can break out of its quotes.
+      lines.push(`  ${fileKey(name)}: ${JSON.stringify(text)}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -18,6 +18,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -26,6 +27,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -134,6 +136,30 @@ export function reachablePrograms(programs: PostgresPrograms, user: ServerUser |
   return { ...programs, bindir: join(target, 'bin') };
 }
 
+/**
+ * A folder of the server's own, wanted at `path`: there, or (root in a folder that the server's user cannot enter, such as one
+ * below /root or made by mktemp) in `sharedRoot()`, with a link at `path` that shows it.
+ */
+export function makeServerFolder(path: string, user: ServerUser | null): string {
+  if (existsSync(path)) return realpathSync(path);
+  if (user === null || canReach(path, user)) {
+    mkdirSync(path, { mode: 0o700 });
+    if (user !== null) chownSync(path, user.uid, user.gid);
+    return path;
+  }
+  const place = mkdtempSync(join(sharedRoot(), 'core-'));
+  chownSync(place, user.uid, user.gid);
+  rmSync(path, { force: true }); // A link to nowhere does not "exist".
+  symlinkSync(place, path);
+  return place;
+}
+
+/** Removes what `makeServerFolder` made, wherever it is. */
+export function removeServerFolder(path: string): void {
+  if (existsSync(path)) rmSync(realpathSync(path), { recursive: true, force: true });
+  rmSync(path, { recursive: true, force: true });
+}
+
 /** True when every folder above `path` lets `user` pass. */
 export function canReach(path: string, user: ServerUser): boolean {
   for (let at = resolve(path); ; at = dirname(at)) {
@@ -164,7 +190,7 @@ export function sharedRoot(): string {
 
 export interface InitOptions {
   readonly programs: PostgresPrograms;
-  /** Must not exist, or be empty. */
+  /** Must not exist; its parent must be a folder that `user` may write. */
   readonly dataDir: string;
   readonly user: ServerUser | null;
   /** Name of the superuser. */
@@ -175,10 +201,17 @@ export interface InitOptions {
   readonly sync: boolean;
 }
 
-/** Runs initdb. Throws Fault `postgres-init-failed`. */
+/** Runs initdb beside and renames: the data folder is there whole or not at all. Throws Fault `postgres-init-failed`. */
 export async function initPostgres(options: InitOptions): Promise<void> {
+  const making = `${options.dataDir}.making`;
+  rmSync(making, { recursive: true, force: true }); // Left by an initdb that was killed.
+  await initAt({ ...options, dataDir: making });
+  renameSync(making, options.dataDir);
+}
+
+async function initAt(options: InitOptions): Promise<void> {
   const { programs, dataDir, user } = options;
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  mkdirSync(dataDir, { mode: 0o700 });
   if (user !== null) chownSync(dataDir, user.uid, user.gid);
   const args = ['-D', dataDir, '-U', options.superuser, '-E', 'UTF8', '--locale=C.UTF-8', '--no-instructions'];
   const passwordFile = `${dataDir}.pw`;
@@ -195,7 +228,7 @@ export async function initPostgres(options: InitOptions): Promise<void> {
     if (run.code !== 0 && /locale/.test(run.text)) {
       // macOS and small images have no C.UTF-8.
       rmSync(dataDir, { recursive: true, force: true });
-      mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+      mkdirSync(dataDir, { mode: 0o700 });
       if (user !== null) chownSync(dataDir, user.uid, user.gid);
       run = await output(
         join(programs.bindir, 'initdb'),

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import { waitFor } from '../../test/harness.ts';
-import { systemWorkers } from './worker.ts';
+import { bunWorkers } from './worker.ts';
 
 const ENTRY = new URL('./testdata/echo-worker.ts', import.meta.url);
 
 describe.each(['thread', 'process'] as const)('a %s', (kind) => {
   test('answers with structured clones, in order', async () => {
-    await using worker = systemWorkers[kind]<unknown, unknown>(ENTRY);
+    await using worker = bunWorkers[kind]<unknown, unknown>(ENTRY);
     const got: unknown[] = [];
     const sent = [1n, new Uint8Array([0, 255]), new Map([['a', null]]), { text: 'ü\0' }];
     for (const message of sent) worker.post(message);
@@ -16,20 +16,20 @@ describe.each(['thread', 'process'] as const)('a %s', (kind) => {
   });
 
   test('says why it is gone when it throws', async () => {
-    await using worker = systemWorkers[kind]<string, unknown>(ENTRY);
+    await using worker = bunWorkers[kind]<string, unknown>(ENTRY);
     worker.post('die');
     expect(await worker.exited).toMatch(kind === 'thread' ? /told to die/ : /ended with code 1/);
   });
 
   test('is gone after kill', async () => {
-    const worker = systemWorkers[kind]<string, unknown>(ENTRY);
+    const worker = bunWorkers[kind]<string, unknown>(ENTRY);
     await worker.kill();
     expect(await worker.exited).toBeString();
   });
 });
 
 test('a process is killed in the middle of an endless loop', async () => {
-  const worker = systemWorkers.process<string, unknown>(ENTRY);
+  const worker = bunWorkers.process<string, unknown>(ENTRY);
   let answered = false;
   worker.onMessage = () => {
     answered = true;
@@ -42,8 +42,8 @@ test('a process is killed in the middle of an endless loop', async () => {
 });
 
 test('a process ends when its owner is killed', async () => {
-  const script = `import { systemWorkers } from '${import.meta.dir}/worker.ts';
-    const worker = systemWorkers.process(new URL('file://${ENTRY.pathname}'));
+  const script = `import { bunWorkers } from '${import.meta.dir}/worker.ts';
+    const worker = bunWorkers.process(new URL('file://${ENTRY.pathname}'));
     worker.onMessage = () => { console.log(Bun.spawnSync(['pgrep', '-P', String(process.pid)]).stdout.toString().trim().split('\\n')[0]); };
     worker.post('hello');`;
   const owner = Bun.spawn([process.execPath, '-e', script], { stdout: 'pipe', stderr: 'pipe' });

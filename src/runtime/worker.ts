@@ -28,7 +28,7 @@ class Inbox<Receive> {
   }
 }
 
-export const systemWorkers: WorkerSpawner = {
+export const bunWorkers: WorkerSpawner = {
   thread<Send, Receive>(entry: URL): WorkerHandle<Send, Receive> {
     const inbox = new Inbox<Receive>();
     const worker = new Worker(entry.href);

@@ -1,0 +1,125 @@
+// `skerry up`: starts a world and shows it.
+//
+// Output: `--json` prints one line when all of it serves, then one line per event. A terminal gets a table that is drawn again
+// every second, with events above it; a pipe gets plain lines.
+
+import process from 'node:process';
+import { sleepQuietly } from '../../base/service.ts';
+import { answersPerSecond, askStatus, type PlaceStatus } from '../../roles/status.ts';
+import { Up, type UpEvent } from '../../roles/up.ts';
+import { commandsToTry } from '../../roles/world.ts';
+import { createClock } from '../../runtime/clock.ts';
+import { bunHttp } from '../../runtime/http.ts';
+import { absolutePath, selfCommand, stopSignals, terminal } from '../../runtime/process.ts';
+import { createRandom } from '../../runtime/random.ts';
+import { EXIT, makeCommand } from '../command.ts';
+import { tableLines, tableSentence, type TableView } from '../live-table.ts';
+
+const TABLE_EVERY_MS = 1_000;
+const LINE_EVERY_MS = 5_000;
+
+export const upCommand = makeCommand({
+  name: 'up',
+  summary: 'Run a core Postgres (or attach to yours), a relay and edges on this machine.',
+  groups: ['up', 'core', 'log'],
+  async action({ config, json }) {
+    const signals = stopSignals();
+    const clock = createClock();
+    const screen = new Screen();
+    let ready = false;
+    const event = (one: UpEvent): void => {
+      if (json && ready) terminal.write(`${JSON.stringify(one)}\n`);
+      else if (!json) screen.line(eventSentence(one));
+    };
+    let up: Up;
+    try {
+      up = await Up.start(
+        {
+          config,
+          dir: absolutePath(config.up.dir),
+          pid: process.pid,
+          self: selfCommand(new URL('../main.ts', import.meta.url)),
+          clock,
+          random: createRandom(),
+          event,
+        },
+        signals,
+      );
+    } catch (error) {
+      if (signals.stop.aborted) return EXIT.ok;
+      throw error;
+    }
+    ready = true;
+    const { world } = up;
+    if (json) {
+      terminal.write(`${JSON.stringify({ ready: true, ...world })}\n`);
+    } else {
+      screen.line('ready; try:');
+      for (const command of commandsToTry(world)) screen.line(`  ${command}`);
+      screen.line('Ctrl-C stops it.');
+    }
+    let before: PlaceStatus[] = [];
+    while (!signals.stop.aborted) {
+      if (!json) {
+        const now = await askStatus(world, bunHttp, clock);
+        const view: TableView = {
+          corePosition: up.corePosition(),
+          rows: now.map((one, index) => ({
+            name: one.place.name,
+            url: one.place.pg,
+            status: one.status,
+            reason: one.reason,
+            answersPerSecond: answersPerSecond(before[index], one),
+            restarts: up.supervisor.restartsOf(one.place.name),
+          })),
+        };
+        before = now;
+        if (terminal.isTty) screen.draw(tableLines(view, terminal.columns()));
+        else screen.line(tableSentence(view));
+      }
+      await sleepQuietly(clock, terminal.isTty ? TABLE_EVERY_MS : LINE_EVERY_MS, signals.stop);
+    }
+    if (!json) screen.line(`${String(signals.stop.reason)}, stopping`);
+    await up.stop();
+    if (!json) screen.line('stopped');
+    return EXIT.ok;
+  },
+});
+
+/** Lines that stay, and below them a block that is drawn over. */
+class Screen {
+  #drawn: readonly string[] = [];
+
+  line(text: string): void {
+    this.#erase();
+    terminal.write(`${text}\n`);
+    this.#paint(this.#drawn);
+  }
+
+  draw(lines: readonly string[]): void {
+    this.#erase();
+    this.#paint(lines);
+  }
+
+  #erase(): void {
+    if (terminal.isTty && this.#drawn.length > 0) terminal.write(`\u001b[${this.#drawn.length}A\u001b[0J`);
+  }
+
+  #paint(lines: readonly string[]): void {
+    this.#drawn = lines;
+    if (terminal.isTty && lines.length > 0) terminal.write(`${lines.join('\n')}\n`);
+  }
+}
+
+function eventSentence(event: UpEvent): string {
+  switch (event.event) {
+    case 'ready':
+      return `${event.name} serves (pid ${event.pid})${event.restarts === 0 ? '' : `, restart ${event.restarts}`}`;
+    case 'exited':
+      return `${event.name} ${event.reason}; starting it again in ${Math.round(event.restartInMs)} ms`;
+    case 'stopped':
+      return `${event.name} stopped`;
+    case 'note':
+      return event.message;
+  }
+}

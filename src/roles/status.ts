@@ -1,0 +1,56 @@
+// Asks the roles of a running world how they are: for `skerry status`, for the live table of `skerry up`.
+
+import type { Clock } from '../base/clock.ts';
+import { describeError, Fault } from '../base/fault.ts';
+import type { Http } from '../base/http.ts';
+import type { RoleStatus } from '../contracts/health.ts';
+import { readTextFile } from '../runtime/files.ts';
+import type { Place, World } from './world.ts';
+
+// A role answers from memory; one that needs longer has a problem that its row should show.
+const STATUS_TIMEOUT_MS = 2_000;
+
+export interface PlaceStatus {
+  readonly place: Place;
+  /** Null when it does not answer; `reason` says why. */
+  readonly status: RoleStatus | null;
+  readonly reason: string;
+  /** `clock.now()` when it answered. */
+  readonly atMs: number;
+}
+
+/** The status of the relay, then of each edge; all asked at once. */
+export async function askStatus(world: World, http: Http, clock: Clock): Promise<PlaceStatus[]> {
+  return Promise.all(
+    [world.relay, ...world.edges].map(async (place): Promise<PlaceStatus> => {
+      try {
+        const response = await http.request(`${place.http}/status`, { timeoutMs: STATUS_TIMEOUT_MS });
+        if (!response.ok) throw new Error(`HTTP ${response.status}`);
+        return { place, status: (await response.json()) as RoleStatus, reason: '', atMs: clock.now() };
+      } catch (error) {
+        return { place, status: null, reason: describeError(error), atMs: clock.now() };
+      }
+    }),
+  );
+}
+
+/** Statements answered per second between two looks; null when there is no earlier one, or the role was restarted between. */
+export function answersPerSecond(before: PlaceStatus | undefined, now: PlaceStatus): number | null {
+  if (before?.status === null || before === undefined || now.status === null || before.status.pid !== now.status.pid)
+    return null;
+  const seconds = (now.atMs - before.atMs) / 1000;
+  const count = (status: RoleStatus): number => status.answered.local + status.answered.forwarded;
+  return seconds <= 0 ? null : (count(now.status) - count(before.status)) / seconds;
+}
+
+/** The world that `skerry up` described in its folder. Throws Fault `not-running`. */
+export function readWorld(dir: string): World {
+  const text = readTextFile(`${dir}/up.json`);
+  if (text === null) {
+    throw new Fault('not-running', {
+      message: `no skerry is running in ${dir}`,
+      hint: 'start one with `skerry up`, or name its folder with --dir',
+    });
+  }
+  return JSON.parse(text) as World;
+}

@@ -1,0 +1,209 @@
+// `skerry up`: a whole small world on one machine, one process per role, each restarted when it ends by itself.
+//
+// Start: folder and lock, core, relay, edges (together), sample. Stop, in this order: sample, edges, relay, core.
+// Children end when this process ends, however it ends: roles by their lifeline, Postgres by its guardian.
+//
+// Faults (code: what the operator reads in it)
+//   layout-version     the folder was made by another version of Skerry
+//   folder-foreign     the folder holds something that Skerry did not make
+//   folder-other-core  the folder follows another Postgres than the one given
+//   port-base          the ports would leave the range of ports
+//   and those of core.ts, runtime/files.ts, runtime/process.ts, stream/source/preflight.ts and of the roles themselves
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { Random } from '../base/random.ts';
+import { configFile } from '../config/describe.ts';
+import { type Config, GROUPS } from '../config/options.ts';
+import {
+  appendLog,
+  ensureSecret,
+  listFolder,
+  lockFolder,
+  makeFolder,
+  makeTemporaryFolder,
+  readTextFile,
+  removeFolder,
+  writePrivate,
+} from '../runtime/files.ts';
+import { removeServerFolder, serverUser } from '../runtime/postgres.ts';
+import { prepareEmbeddedCore } from './core.ts';
+import { roleUnit } from './role-unit.ts';
+import { Supervisor, type UnitEvent } from './supervisor.ts';
+import { describeWorld, edgeConfig, portMax, relayConfig, type World, type WorldInput, worldPorts } from './world.ts';
+
+export type UpEvent = UnitEvent | { readonly event: 'note'; readonly message: string };
+
+export interface UpOptions {
+  readonly config: Config;
+  /** Absolute path of `up.dir`. */
+  readonly dir: string;
+  readonly pid: number;
+  /** The command that starts a role: what follows is `relay --config FILE`. */
+  readonly self: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly event: (event: UpEvent) => void;
+}
+
+/** Version of the folder's layout; a change of what is in there that an older program cannot read makes it the next number. */
+const LAYOUT_VERSION = 1;
+
+interface Layout {
+  readonly layout: number;
+  readonly core: 'embedded' | 'attached';
+}
+
+/** What serves users stops first, what they stand on last. */
+const STAGE = { core: 0, relay: 1, edges: 2 };
+
+/** A running world. */
+export class Up {
+  readonly world: World;
+  /** postgres:// URL of the core with its password: for the sample, never for printing. */
+  readonly coreUrl: string;
+  readonly supervisor: Supervisor;
+  readonly #dispose: () => Promise<void>;
+
+  private constructor(world: World, coreUrl: string, supervisor: Supervisor, dispose: () => Promise<void>) {
+    this.world = world;
+    this.coreUrl = coreUrl;
+    this.supervisor = supervisor;
+    this.#dispose = dispose;
+  }
+
+  /** Starts everything; resolves when all of it serves. When the signal aborts, what was started is stopped again and it rejects. */
+  static async start(
+    options: UpOptions,
+    signals: { readonly stop: AbortSignal; readonly hurry: AbortSignal },
+  ): Promise<Up> {
+    const { config, clock, random } = options;
+    const ports = worldPorts(config.up.portBase, config.up.edges);
+    if (portMax(config.up.portBase, config.up.edges) > 65_535) {
+      throw new Fault('port-base', {
+        message: `${config.up.edges} edges from --port-base ${config.up.portBase} need ports above 65535`,
+        hint: 'choose a lower --port-base',
+      });
+    }
+    const dir = config.up.ephemeral ? makeTemporaryFolder() : options.dir;
+    // The server's user must be able to walk through to its own folder; what is secret in here is 0600.
+    makeFolder(dir, serverUser() === null ? 0o700 : 0o711);
+    const lock = lockFolder(dir);
+    const supervisor = new Supervisor({ clock, random, event: options.event });
+    const dispose = async (): Promise<void> => {
+      await supervisor.stop(signals.hurry);
+      removeFolder(`${dir}/up.json`);
+      lock[Symbol.dispose]();
+      if (!config.up.ephemeral) return;
+      removeServerFolder(`${dir}/core`);
+      removeFolder(dir);
+    };
+    const stopEarly = (): void => void supervisor.stop(signals.hurry);
+    signals.stop.addEventListener('abort', stopEarly);
+    try {
+      const embedded = config.core.databaseUrl === '';
+      checkLayout(dir, { layout: LAYOUT_VERSION, core: embedded ? 'embedded' : 'attached' });
+      makeFolder(`${dir}/log`, 0o700);
+      const peerPasswordFile = `${dir}/peer-password`;
+      ensureSecret(peerPasswordFile, () => newSecret(random));
+      const core = await startCore(options, dir, supervisor);
+      const input: WorldInput = { pid: options.pid, dir, embedded, coreUrl: core.url, passFile: core.passFile, ports };
+      const world = describeWorld(input);
+      const role = (kind: 'relay' | 'edge', name: string, values: ReturnType<typeof relayConfig>) => {
+        const file = `${dir}/${name}.yaml`;
+        writePrivate(file, configFile(GROUPS, values));
+        const logLine = appendLog(`${dir}/log/${name}.log`);
+        return roleUnit({
+          name,
+          command: [...options.self, kind, '--config', file],
+          clock,
+          logLine,
+          stopTimeoutMs: config.up.stopTimeoutMs,
+        });
+      };
+      await supervisor.start(role('relay', 'relay', relayConfig(input, config, peerPasswordFile)), STAGE.relay);
+      await Promise.all(
+        world.edges.map((edge, index) =>
+          supervisor.start(role('edge', edge.name, edgeConfig(input, config, index, peerPasswordFile)), STAGE.edges),
+        ),
+      );
+      signals.stop.throwIfAborted();
+      writePrivate(`${dir}/up.json`, `${JSON.stringify(world, null, 2)}\n`);
+      return new Up(world, core.url, supervisor, dispose);
+    } catch (error) {
+      await dispose();
+      throw error;
+    } finally {
+      signals.stop.removeEventListener('abort', stopEarly);
+    }
+  }
+
+  /** The core's position as last seen; null when it does not answer. */
+  corePosition(): string | null {
+    return null;
+  }
+
+  /** Stops edges, relay and core, in this order, and leaves the folder (or removes it, when it was a temporary one). */
+  stop(): Promise<void> {
+    return this.#dispose();
+  }
+}
+
+async function startCore(
+  options: UpOptions,
+  dir: string,
+  supervisor: Supervisor,
+): Promise<{ url: string; passFile: string | null }> {
+  const { config, random } = options;
+  if (config.core.databaseUrl !== '') return { url: config.core.databaseUrl, passFile: null };
+  const core = await prepareEmbeddedCore({
+    dir,
+    port: config.up.portBase + 40,
+    ephemeral: config.up.ephemeral,
+    createPassword: () => newSecret(random),
+    stopTimeoutMs: config.up.stopTimeoutMs,
+  });
+  await supervisor.start(core.unit, STAGE.core);
+  return core;
+}
+
+/** Throws when the folder is not ours, or not of this version; marks a new one as ours. */
+function checkLayout(dir: string, wanted: Layout): void {
+  const file = `${dir}/layout.json`;
+  const text = readTextFile(file);
+  if (text === null) {
+    const foreign = listFolder(dir).filter((name) => name !== 'lock');
+    if (foreign.length > 0) {
+      throw new Fault('folder-foreign', {
+        message: `${dir} is not empty and was not made by skerry (it holds ${foreign.slice(0, 3).join(', ')})`,
+        hint: 'choose an empty or a new folder with --dir',
+      });
+    }
+    writePrivate(file, `${JSON.stringify(wanted)}\n`);
+    return;
+  }
+  const found = JSON.parse(text) as Layout;
+  if (found.layout !== wanted.layout) {
+    throw new Fault('layout-version', {
+      message: `${dir} has layout ${found.layout}, this skerry reads layout ${wanted.layout}`,
+      hint: 'run the version that made it, or start afresh with another --dir',
+    });
+  }
+  if (found.core !== wanted.core) {
+    throw new Fault('folder-other-core', {
+      message:
+        found.core === 'embedded'
+          ? `${dir} belongs to an embedded core, not to the database of --database-url`
+          : `${dir} follows a database of yours, and --database-url is not given`,
+      hint:
+        found.core === 'embedded'
+          ? 'give the attached database a folder of its own with --dir'
+          : 'give the same --database-url again, or another --dir',
+    });
+  }
+}
+
+/** 32 random bytes in letters that need no quoting anywhere. */
+function newSecret(random: Random): string {
+  return [...random.bytes(32)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}

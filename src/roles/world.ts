@@ -1,0 +1,170 @@
+// The small world of `skerry up`, as data: which ports, folders, URLs and configuration each role gets. Pure.
+
+import type { Config } from '../config/options.ts';
+import { CORE_NAME } from './core.ts';
+
+/** Offsets from the port base (design: "One command line"). */
+const PORT_CORE = 40;
+const PORT_RELAY = 50;
+const PORT_RELAY_HTTP = 51;
+const PORT_EDGES = 100;
+const PORT_EDGES_STEP = 10;
+
+export interface Place {
+  readonly name: string;
+  /** postgres:// URL without a password. */
+  readonly pg: string;
+  readonly http: string;
+}
+
+/** What others need to know to talk to a running world: printed when it is ready, kept in `up.json`. */
+export interface World {
+  readonly pid: number;
+  readonly dir: string;
+  readonly core: {
+    readonly embedded: boolean;
+    /** Without the password. */
+    readonly url: string;
+    /** libpq password file, when the core is embedded. */
+    readonly passFile: string | null;
+  };
+  readonly relay: Place;
+  readonly edges: readonly Place[];
+}
+
+export interface WorldPorts {
+  readonly core: number;
+  readonly relay: number;
+  readonly relayHttp: number;
+  readonly edges: readonly { readonly pg: number; readonly http: number }[];
+}
+
+export function worldPorts(base: number, edges: number): WorldPorts {
+  return {
+    core: base + PORT_CORE,
+    relay: base + PORT_RELAY,
+    relayHttp: base + PORT_RELAY_HTTP,
+    edges: Array.from({ length: edges }, (_, index) => ({
+      pg: base + PORT_EDGES + PORT_EDGES_STEP * index,
+      http: base + PORT_EDGES + PORT_EDGES_STEP * index + 1,
+    })),
+  };
+}
+
+/** Highest port that a world of this size uses. */
+export function portMax(base: number, edges: number): number {
+  return base + (edges === 0 ? PORT_RELAY_HTTP : PORT_EDGES + PORT_EDGES_STEP * (edges - 1) + 1);
+}
+
+export interface WorldInput {
+  readonly pid: number;
+  /** Absolute. */
+  readonly dir: string;
+  readonly embedded: boolean;
+  /** postgres:// URL of the core, with its password. */
+  readonly coreUrl: string;
+  readonly passFile: string | null;
+  readonly ports: WorldPorts;
+}
+
+export function describeWorld(input: WorldInput): World {
+  const { ports } = input;
+  const database = databaseOf(input.coreUrl);
+  return {
+    pid: input.pid,
+    dir: input.dir,
+    core: { embedded: input.embedded, url: withoutPassword(input.coreUrl), passFile: input.passFile },
+    relay: {
+      name: 'relay',
+      pg: `postgres://${PEER_USER}@127.0.0.1:${ports.relay}/${database}`,
+      http: `http://127.0.0.1:${ports.relayHttp}`,
+    },
+    edges: ports.edges.map((port, index) => ({
+      name: `edge-${index}`,
+      pg: `postgres://${userOf(input.coreUrl)}@127.0.0.1:${port.pg}/${database}`,
+      http: `http://127.0.0.1:${port.http}`,
+    })),
+  };
+}
+
+/** Name that edges and relays authenticate with at a relay. */
+const PEER_USER = 'skerry';
+
+type Values = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** What the relay's configuration file holds. */
+export function relayConfig(input: WorldInput, config: Config, peerPasswordFile: string): Values {
+  return {
+    log: { level: config.log.level, format: 'text' },
+    core: { ...config.core, databaseUrl: input.coreUrl },
+    relay: {
+      ...config.relay,
+      name: 'relay',
+      dir: `${input.dir}/relay`,
+      host: '127.0.0.1',
+      port: input.ports.relay,
+      httpPort: input.ports.relayHttp,
+      peerUser: PEER_USER,
+      peerPasswordFile,
+      ephemeral: config.up.ephemeral,
+    },
+  };
+}
+
+/** What the configuration file of edge `index` holds. */
+export function edgeConfig(input: WorldInput, config: Config, index: number, peerPasswordFile: string): Values {
+  const port = input.ports.edges[index];
+  if (port === undefined) throw new Error(`no edge ${index}`);
+  const name = `edge-${index}`;
+  return {
+    log: { level: config.log.level, format: 'text' },
+    core: { databaseUrl: input.coreUrl },
+    edge: {
+      ...config.edge,
+      name,
+      dir: `${input.dir}/${name}`,
+      host: '127.0.0.1',
+      port: port.pg,
+      httpPort: port.http,
+      upstreamUrl: `postgres://127.0.0.1:${input.ports.relay}/${databaseOf(input.coreUrl)}`,
+      upstreamHttpUrl: `http://127.0.0.1:${input.ports.relayHttp}`,
+      peerUser: PEER_USER,
+      peerPasswordFile,
+      // Said in the file, not a default: on one machine, for one person, on loopback only (I11).
+      clientAuth: 'trust-loopback',
+    },
+  };
+}
+
+/** Commands that people can paste; shown when the world is ready. */
+export function commandsToTry(world: World): string[] {
+  const psql = (url: string): string => {
+    const { hostname, port, pathname, username } = new URL(url);
+    return `psql -h ${hostname} -p ${port || '5432'} -U ${decodeURIComponent(username) || CORE_NAME} ${decodeURIComponent(pathname.slice(1))}`;
+  };
+  const prefix = world.core.passFile === null ? '' : `PGPASSFILE=${shellQuote(world.core.passFile)} `;
+  return [
+    `${prefix}${psql(world.core.url)}   # the core`,
+    ...world.edges.map((edge) => `${psql(edge.pg)}   # ${edge.name}`),
+  ];
+}
+
+export function withoutPassword(url: string): string {
+  const parsed = new URL(url);
+  parsed.password = '';
+  parsed.searchParams.delete('password');
+  return parsed.toString();
+}
+
+export function databaseOf(url: string): string {
+  const { pathname, username } = new URL(url);
+  return pathname.length > 1 ? pathname.slice(1) : username || 'postgres';
+}
+
+function userOf(url: string): string {
+  return new URL(url).username || CORE_NAME;
+}
+
+function shellQuote(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
