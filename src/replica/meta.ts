@@ -1,0 +1,96 @@
+// The replica's own tables: which file this is, the position of its rows, the catalogue as it was there.
+
+import type { CatalogueImage, TableImage, TypeImage } from '../contracts/catalogue.ts';
+import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
+import { Catalogue } from './catalogue.ts';
+import { fileFault } from './faults.ts';
+import type { Sqlite } from './sqlite.ts';
+
+/** `SKRY`: tells our files from other SQLite files (PRAGMA application_id). */
+const APPLICATION_ID = 0x534b5259;
+
+/** Grows when a file of an older version cannot be read any more (PRAGMA user_version). Such files are rebuilt from a snapshot. */
+export const REPLICA_FORMAT = 1;
+
+/** Makes an empty file a replica. To be called inside a transaction. */
+export function createMeta(sqlite: Sqlite, image: CatalogueImage, position: Position): void {
+  sqlite.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+  sqlite.exec(`PRAGMA user_version = ${REPLICA_FORMAT}`);
+  sqlite.exec('CREATE TABLE _skerry_meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID');
+  sqlite.exec('CREATE TABLE _skerry_table (oid INTEGER PRIMARY KEY, image TEXT, row_count INTEGER)');
+  sqlite.exec('CREATE TABLE _skerry_type (oid INTEGER PRIMARY KEY, image TEXT)');
+  sqlite.exec(
+    'CREATE TABLE _skerry_position (id INTEGER PRIMARY KEY, system_id TEXT, timeline INTEGER, lsn TEXT, catalogue_version INTEGER)',
+  );
+  const { tables, types, ...server } = image;
+  sqlite.rows("INSERT INTO _skerry_meta VALUES ('server', ?)", JSON.stringify(server));
+  writeImages(sqlite, tables, types);
+  writePosition(sqlite, position, 1);
+}
+
+export function writeImages(sqlite: Sqlite, tables: readonly TableImage[], types: readonly TypeImage[]): void {
+  const table = sqlite.prepare(
+    'INSERT INTO _skerry_table VALUES (?, ?, 0) ON CONFLICT (oid) DO UPDATE SET image = excluded.image',
+  );
+  for (const image of tables) table.run([image.oid, JSON.stringify(image)]);
+  table.finalize();
+  const type = sqlite.prepare('INSERT OR REPLACE INTO _skerry_type VALUES (?, ?)');
+  for (const image of types) type.run([image.oid, JSON.stringify(image)]);
+  type.finalize();
+}
+
+export function writePosition(sqlite: Sqlite, position: Position, catalogueVersion: number): void {
+  sqlite.rows(
+    'INSERT OR REPLACE INTO _skerry_position VALUES (1, ?, ?, ?, ?)',
+    position.epoch.systemId,
+    position.epoch.timeline,
+    formatLsn(position.lsn),
+    catalogueVersion,
+  );
+}
+
+/** Refuses a file that is not a replica of this format. */
+export function assertReplicaFile(sqlite: Sqlite): void {
+  const applicationId = sqlite.value('PRAGMA application_id');
+  if (applicationId !== APPLICATION_ID) throw fileFault(`${sqlite.path} is not a replica of Skerry`);
+  const format = sqlite.value('PRAGMA user_version');
+  if (format !== REPLICA_FORMAT) {
+    throw fileFault(`${sqlite.path} has replica format ${String(format)}, this version reads ${REPLICA_FORMAT}`);
+  }
+}
+
+export interface ReplicaState {
+  readonly position: Position;
+  readonly catalogueVersion: number;
+}
+
+export const READ_STATE_SQL = 'SELECT system_id, timeline, lsn, catalogue_version FROM _skerry_position';
+
+export function readState(sqlite: Sqlite): ReplicaState {
+  return stateFromRow(sqlite.rows(READ_STATE_SQL)[0], sqlite.path);
+}
+
+export function stateFromRow(row: readonly unknown[] | null | undefined, path: string): ReplicaState {
+  if (row === null || row === undefined) throw fileFault(`${path} has no position`);
+  return {
+    position: {
+      epoch: { systemId: String(row[0]), timeline: Number(row[1]) },
+      lsn: parseLsn(String(row[2])),
+    },
+    catalogueVersion: Number(row[3]),
+  };
+}
+
+export function readCatalogue(sqlite: Sqlite): Catalogue {
+  const server = JSON.parse(String(sqlite.value("SELECT value FROM _skerry_meta WHERE key = 'server'")));
+  const tables = sqlite.rows('SELECT image FROM _skerry_table ORDER BY oid').map((row) => JSON.parse(String(row[0])));
+  const types = sqlite.rows('SELECT image FROM _skerry_type ORDER BY oid').map((row) => JSON.parse(String(row[0])));
+  return new Catalogue({ ...server, tables, types }, readState(sqlite).catalogueVersion);
+}
+
+/** Rows per table, as counted while applying. */
+export function readRowCounts(sqlite: Sqlite): Map<number, number> {
+  return new Map(
+    sqlite.rows('SELECT oid, row_count FROM _skerry_table').map((row) => [Number(row[0]), Number(row[1])] as const),
+  );
+}
