@@ -271,7 +271,14 @@ const types: PgType[] = TABLE.trim()
   .split('\n')
   .map((line) => {
     const [oid, name, length, kind, category, elementOid, arrayOid, delimiter] = line.split(' ') as [
-      string, string, string, PgType['kind'], string, string, string, string,
+      string,
+      string,
+      string,
+      PgType['kind'],
+      string,
+      string,
+      string,
+      string,
     ];
     return {
       oid: Number(oid),
@@ -306,5 +313,7 @@ export function builtinTypes(): readonly PgType[] {
 /** Whether values are stored as arrays with dimensions (int2vector and oidvector print differently and are not). */
 export function isBuiltinArray(oid: number): boolean {
   const type = byOid.get(oid);
-  return type !== undefined && type.category === 'A' && type.length === -1 && oid !== OID.int2vector && oid !== OID.oidvector;
+  return (
+    type !== undefined && type.category === 'A' && type.length === -1 && oid !== OID.int2vector && oid !== OID.oidvector
+  );
 }

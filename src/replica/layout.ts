@@ -138,7 +138,10 @@ function keyAttnums(image: TableImage): readonly number[] {
 /** Plain btree indexes over columns help here as they help there. */
 function isMirrored(index: IndexImage): boolean {
   return (
-    index.valid && !index.partial && / USING btree /.test(index.definition) && index.keyAttnums.every((attnum) => attnum > 0)
+    index.valid &&
+    !index.partial &&
+    / USING btree /.test(index.definition) &&
+    index.keyAttnums.every((attnum) => attnum > 0)
   );
 }
 

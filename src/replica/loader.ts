@@ -133,7 +133,7 @@ export class TableCopy {
         binds.push(`?${names.length}`);
       }
     }
-    this.#values = new Array<SqliteValue>(names.length).fill(null);
+    this.#values = names.map(() => null);
     const columnsSql = names.length === 0 ? 'DEFAULT VALUES' : `(${names.join(', ')}) VALUES (${binds.join(', ')})`;
     this.#insert = sqlite.prepare(`INSERT INTO ${quoteAlways(layout.sqlName)} ${columnsSql}`);
     this.#parser = new CopyTextParser(attnums.length, (bytes, starts, ends) => this.#row(bytes, starts, ends));

@@ -143,9 +143,7 @@ function alterColumns(sqlite: Sqlite, table: string, before: TableLayout, after:
     sqlite.exec(`${alter} RENAME COLUMN ${quoteAlways(rename.from)} TO ${quoteAlways(aside)}`);
   }
   for (const rename of pending) {
-    sqlite.exec(
-      `${alter} RENAME COLUMN ${quoteAlways(`$aside$${rename.to}`)} TO ${quoteAlways(rename.to)}`,
-    );
+    sqlite.exec(`${alter} RENAME COLUMN ${quoteAlways(`$aside$${rename.to}`)} TO ${quoteAlways(rename.to)}`);
   }
   for (const column of added) addColumn(sqlite, table, column);
   for (const column of gone) {
@@ -159,7 +157,8 @@ function alterColumns(sqlite: Sqlite, table: string, before: TableLayout, after:
 function addColumn(sqlite: Sqlite, table: string, column: ColumnLayout): void {
   const alter = `ALTER TABLE ${quoteAlways(table)} ADD COLUMN`;
   const missing = column.image.missingText === null ? null : column.codec.encodeText(column.image.missingText);
-  const literal = typeof missing === 'number' && column.codec.storage === 'real' ? realLiteral(missing) : sqlLiteral(missing);
+  const literal =
+    typeof missing === 'number' && column.codec.storage === 'real' ? realLiteral(missing) : sqlLiteral(missing);
   sqlite.exec(`${alter} ${quoteAlways(column.sqlName)} ${column.codec.declaredType} DEFAULT ${literal}`);
   if (column.keyName !== null) {
     sqlite.exec(`${alter} ${quoteAlways(column.keyName)} BLOB DEFAULT ${sqlLiteral(keyOf(missing))}`);
@@ -186,7 +185,9 @@ function rebuildTable(sqlite: Sqlite, table: string, before: TableLayout, after:
       if (column.keyName !== null) sources.push(quoteAlways(old.keyName ?? 'NULL'));
     } else {
       const missing = column.image.missingText === null ? null : column.codec.encodeText(column.image.missingText);
-      sources.push(typeof missing === 'number' && column.codec.storage === 'real' ? realLiteral(missing) : sqlLiteral(missing));
+      sources.push(
+        typeof missing === 'number' && column.codec.storage === 'real' ? realLiteral(missing) : sqlLiteral(missing),
+      );
       if (column.keyName !== null) sources.push(sqlLiteral(keyOf(missing)));
     }
   }
@@ -220,7 +221,8 @@ function convertSql(old: ColumnLayout, column: ColumnLayout): string {
   if (from === OID.oid && to === OID.int4) return `iif(${sql} > 2147483647, ${sql} - 4294967296, ${sql})`;
   // With TimeZone UTC, Postgres 12 and later does not rewrite: the moment is the same, only the text differs.
   if (from === OID.timestamp && to === OID.timestamptz) return `iif(${sql} LIKE '%infinity', ${sql}, ${sql} || '+00')`;
-  if (from === OID.timestamptz && to === OID.timestamp) return `iif(${sql} LIKE '%+00', substr(${sql}, 1, length(${sql}) - 3), ${sql})`;
+  if (from === OID.timestamptz && to === OID.timestamp)
+    return `iif(${sql} LIKE '%+00', substr(${sql}, 1, length(${sql}) - 3), ${sql})`;
   if (from === OID.cidr && to === OID.inet) {
     return `CASE WHEN ${sql} LIKE '%:%/128' THEN substr(${sql}, 1, length(${sql}) - 4) WHEN ${sql} NOT LIKE '%:%' AND ${sql} LIKE '%/32' THEN substr(${sql}, 1, length(${sql}) - 3) ELSE ${sql} END`;
   }

@@ -4,7 +4,7 @@
 import { quoteAlways } from '../pg/identifier.ts';
 import { COLUMN, type RelationMessage, type TupleView } from '../wire/pgoutput.ts';
 import { divergedFault, isConstraintError, schemaUnknownFault } from './faults.ts';
-import { type ColumnLayout, ROWID, type TableLayout } from './layout.ts';
+import { type ColumnLayout, ROWID, sqlColumns, type TableLayout } from './layout.ts';
 import type { Sqlite, SqliteValue, Statement } from './sqlite.ts';
 import { keyOf } from './values.ts';
 
@@ -50,9 +50,7 @@ export class TableWriter {
     this.#key = layout.key.map((column) => layout.columns.indexOf(column));
     this.#isKey = layout.columns.map((column) => layout.key.includes(column));
     this.#floats = layout.columns.flatMap((column, index) => (column.codec.storage === 'real' ? [index] : []));
-    this.#insertValues = new Array<SqliteValue>(
-      layout.columns.length + layout.columns.filter((column) => column.keyName !== null).length,
-    ).fill(null);
+    this.#insertValues = sqlColumns(layout).map(() => null);
   }
 
   insert(row: TupleView): void {
@@ -204,7 +202,9 @@ export class TableWriter {
       hasUnchanged = row.kinds[column] === COLUMN.unchanged;
     }
     if (!hasUnchanged) {
-      this.#updateAll ??= this.#prepareUpdate(this.#columns.map((_, index) => index).filter((index) => !this.#isKey[index]));
+      this.#updateAll ??= this.#prepareUpdate(
+        this.#columns.map((_, index) => index).filter((index) => !this.#isKey[index]),
+      );
       return this.#updateAll;
     }
     const columns: number[] = [];
@@ -281,6 +281,8 @@ export class TableWriter {
     const floats = this.#floats.map((index) => `, ${quoteAlways((this.#columns[index] as ColumnLayout).sqlName)}`);
     // Duplicates are equal in every respect, so that any of them will do; with floats all candidates are looked at.
     const limit = this.#floats.length === 0 ? ' LIMIT 1' : '';
-    return this.#sqlite.prepare(`SELECT ${ROWID}${floats.join('')} FROM ${this.#table} WHERE ${where || 'true'}${limit}`);
+    return this.#sqlite.prepare(
+      `SELECT ${ROWID}${floats.join('')} FROM ${this.#table} WHERE ${where || 'true'}${limit}`,
+    );
   }
 }

@@ -6,7 +6,10 @@ export function formatFloat8(value: number): string {
   if (special !== null) return special;
   const shortest = Math.abs(value).toString();
   // Whole numbers below 10^15 print alike in both worlds: by far the most common case.
-  const text = Number.isInteger(value) && shortest.length <= 15 ? shortest : layOut(strictFloat8(Math.abs(value), digitsOf(shortest)), 15);
+  const text =
+    Number.isInteger(value) && shortest.length <= 15
+      ? shortest
+      : layOut(strictFloat8(Math.abs(value), digitsOf(shortest)), 15);
   return value < 0 ? `-${text}` : text;
 }
 
