@@ -103,7 +103,12 @@ export type BackendMessage =
   | { readonly tag: 'emptyQueryResponse' }
   | { readonly tag: 'errorResponse'; readonly fields: ErrorFields }
   | { readonly tag: 'functionCallResponse'; readonly value: Uint8Array | null }
-  | { readonly tag: 'negotiateProtocolVersion'; readonly minor: number; readonly unknownOptions: readonly string[] }
+  | {
+      readonly tag: 'negotiateProtocolVersion';
+      /** (major << 16) | minor: the page says minor only, servers and libpq use the whole version. */
+      readonly version: number;
+      readonly unknownOptions: readonly string[];
+    }
   | { readonly tag: 'noData' }
   | { readonly tag: 'noticeResponse'; readonly fields: ErrorFields }
   | {
@@ -306,7 +311,7 @@ export function encodeBackend(writer: ByteWriter, message: BackendMessage): void
     }
     case 'negotiateProtocolVersion': {
       const mark = writer.beginMessage(BACKEND.negotiateProtocolVersion);
-      writer.int32(message.minor);
+      writer.int32(message.version);
       writer.int32(message.unknownOptions.length);
       for (const name of message.unknownOptions) writer.cString(name);
       return writer.endMessage(mark);
@@ -442,11 +447,11 @@ function decodeAuthentication(reader: ByteReader): Authentication {
 }
 
 function decodeNegotiation(reader: ByteReader): BackendMessage {
-  const minor = reader.int32();
+  const version = reader.int32();
   const count = reader.count(reader.int32(), 1);
   const unknownOptions: string[] = [];
   for (let index = 0; index < count; index += 1) unknownOptions.push(reader.cString());
-  return { tag: 'negotiateProtocolVersion', minor, unknownOptions };
+  return { tag: 'negotiateProtocolVersion', version, unknownOptions };
 }
 
 function decodeCopyFormat(reader: ByteReader): CopyFormat {
