@@ -75,7 +75,9 @@ function distance(position: string, core: string): number {
 }
 
 function lagText(status: RoleStatus): string {
-  const ms = status.lagMs;
+  // JSON has no Infinity: null is a replica that never was equal to its upstream.
+  const ms = status.lagMs as number | null;
+  if (ms === null) return '';
   return ms < 10
     ? `${Math.round(ms * 10) / 10} ms`
     : ms < 10_000

@@ -51,10 +51,28 @@ export interface TableChecksum {
   readonly sum: string;
 }
 
-/** `GET /checksum` of an edge, `GET /checksum?at=LSN` of a relay (which waits until its replica is exactly there). */
+/**
+ * `GET /checksum` of an edge: its tables at its own position, whatever that is at the moment.
+ * `GET /checksum?at=LSN` of a relay that is held: moves its replica forward to exactly that position (every transaction with
+ * end_lsn <= LSN, once the upstream is known to have passed it), answers, and stays there. 409 when the replica is already
+ * past it or is not held, 504 when it is not reached within `CHECKSUM_WAIT_MS_MAX`.
+ */
 export interface ChecksumReport {
   readonly name: string;
   readonly epoch: EpochJson;
   readonly position: string;
   readonly tables: readonly TableChecksum[];
 }
+
+/**
+ * `POST /checksum/hold` of a relay: its replica stops applying while the stream and the log go on, so that it can be compared
+ * with places that are ahead of it, one position after the other. `DELETE /checksum/hold` lets it go on; without that it goes
+ * on by itself after `CHECKSUM_HOLD_MS_MAX` since the last question, because whoever asked may be gone.
+ */
+export interface ChecksumHold {
+  /** Where the replica stands: only positions from here on can be asked for. */
+  readonly position: string;
+}
+
+export const CHECKSUM_HOLD_MS_MAX = 120_000;
+export const CHECKSUM_WAIT_MS_MAX = 60_000;

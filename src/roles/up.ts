@@ -28,6 +28,7 @@ import {
 } from '../runtime/files.ts';
 import { removeServerFolder, serverUser } from '../runtime/postgres.ts';
 import { prepareEmbeddedCore } from './core.ts';
+import { CoreClient, sessionWorld } from './core-client.ts';
 import { roleUnit } from './role-unit.ts';
 import { Supervisor, type UnitEvent } from './supervisor.ts';
 import { describeWorld, edgeConfig, portMax, relayConfig, type World, type WorldInput, worldPorts } from './world.ts';
@@ -60,14 +61,13 @@ const STAGE = { core: 0, relay: 1, edges: 2 };
 /** A running world. */
 export class Up {
   readonly world: World;
-  /** postgres:// URL of the core with its password: for the sample, never for printing. */
-  readonly coreUrl: string;
   readonly supervisor: Supervisor;
+  readonly core: CoreClient;
   readonly #dispose: () => Promise<void>;
 
-  private constructor(world: World, coreUrl: string, supervisor: Supervisor, dispose: () => Promise<void>) {
+  private constructor(world: World, core: CoreClient, supervisor: Supervisor, dispose: () => Promise<void>) {
     this.world = world;
-    this.coreUrl = coreUrl;
+    this.core = core;
     this.supervisor = supervisor;
     this.#dispose = dispose;
   }
@@ -90,7 +90,9 @@ export class Up {
     makeFolder(dir, serverUser() === null ? 0o700 : 0o711);
     const lock = lockFolder(dir);
     const supervisor = new Supervisor({ clock, random, event: options.event });
+    let client: CoreClient | null = null;
     const dispose = async (): Promise<void> => {
+      await client?.close();
       await supervisor.stop(signals.hurry);
       removeFolder(`${dir}/up.json`);
       lock[Symbol.dispose]();
@@ -107,6 +109,7 @@ export class Up {
       const peerPasswordFile = `${dir}/peer-password`;
       ensureSecret(peerPasswordFile, () => newSecret(random));
       const core = await startCore(options, dir, supervisor);
+      client = new CoreClient(sessionWorld(clock), core.url);
       const input: WorldInput = { pid: options.pid, dir, embedded, coreUrl: core.url, passFile: core.passFile, ports };
       const world = describeWorld(input);
       const role = (kind: 'relay' | 'edge', name: string, values: ReturnType<typeof relayConfig>) => {
@@ -129,7 +132,7 @@ export class Up {
       );
       signals.stop.throwIfAborted();
       writePrivate(`${dir}/up.json`, `${JSON.stringify(world, null, 2)}\n`);
-      return new Up(world, core.url, supervisor, dispose);
+      return new Up(world, client, supervisor, dispose);
     } catch (error) {
       await dispose();
       throw error;
@@ -138,9 +141,13 @@ export class Up {
     }
   }
 
-  /** The core's position as last seen; null when it does not answer. */
-  corePosition(): string | null {
-    return null;
+  /** The core's position now; null when it does not answer. */
+  async corePosition(): Promise<string | null> {
+    try {
+      return (await this.core.query('select pg_current_wal_flush_lsn()')).rows[0]?.[0] ?? null;
+    } catch {
+      return null;
+    }
   }
 
   /** Stops edges, relay and core, in this order, and leaves the folder (or removes it, when it was a temporary one). */

@@ -1,7 +1,7 @@
 // The small world of `skerry up`, as data: which ports, folders, URLs and configuration each role gets. Pure.
 
 import type { Config } from '../config/options.ts';
-import { CORE_NAME } from './core.ts';
+import { type ConnectionTarget, type HostPort, parseConnectionString } from '../session/connection-string.ts';
 
 /** Offsets from the port base (design: "One command line"). */
 const PORT_CORE = 40;
@@ -69,11 +69,12 @@ export interface WorldInput {
 
 export function describeWorld(input: WorldInput): World {
   const { ports } = input;
-  const database = databaseOf(input.coreUrl);
+  const target = parseConnectionString(input.coreUrl);
+  const [user, database] = [encodeURIComponent(target.user), encodeURIComponent(target.database)];
   return {
     pid: input.pid,
     dir: input.dir,
-    core: { embedded: input.embedded, url: withoutPassword(input.coreUrl), passFile: input.passFile },
+    core: { embedded: input.embedded, url: shownUrl(target), passFile: input.passFile },
     relay: {
       name: 'relay',
       pg: `postgres://${PEER_USER}@127.0.0.1:${ports.relay}/${database}`,
@@ -81,7 +82,7 @@ export function describeWorld(input: WorldInput): World {
     },
     edges: ports.edges.map((port, index) => ({
       name: `edge-${index}`,
-      pg: `postgres://${userOf(input.coreUrl)}@127.0.0.1:${port.pg}/${database}`,
+      pg: `postgres://${user}@127.0.0.1:${port.pg}/${database}`,
       http: `http://127.0.0.1:${port.http}`,
     })),
   };
@@ -126,7 +127,7 @@ export function edgeConfig(input: WorldInput, config: Config, index: number, pee
       host: '127.0.0.1',
       port: port.pg,
       httpPort: port.http,
-      upstreamUrl: `postgres://127.0.0.1:${input.ports.relay}/${databaseOf(input.coreUrl)}`,
+      upstreamUrl: `postgres://127.0.0.1:${input.ports.relay}/${encodeURIComponent(parseConnectionString(input.coreUrl).database)}`,
       upstreamHttpUrl: `http://127.0.0.1:${input.ports.relayHttp}`,
       peerUser: PEER_USER,
       peerPasswordFile,
@@ -139,8 +140,9 @@ export function edgeConfig(input: WorldInput, config: Config, index: number, pee
 /** Commands that people can paste; shown when the world is ready. */
 export function commandsToTry(world: World): string[] {
   const psql = (url: string): string => {
-    const { hostname, port, pathname, username } = new URL(url);
-    return `psql -h ${hostname} -p ${port || '5432'} -U ${decodeURIComponent(username) || CORE_NAME} ${decodeURIComponent(pathname.slice(1))}`;
+    const { hosts, user, database } = parseConnectionString(url);
+    const { host, port } = hosts[0] as HostPort;
+    return ['psql', '-h', shellQuote(host), '-p', String(port), '-U', shellQuote(user), shellQuote(database)].join(' ');
   };
   const prefix = world.core.passFile === null ? '' : `PGPASSFILE=${shellQuote(world.core.passFile)} `;
   return [
@@ -149,20 +151,11 @@ export function commandsToTry(world: World): string[] {
   ];
 }
 
-export function withoutPassword(url: string): string {
-  const parsed = new URL(url);
-  parsed.password = '';
-  parsed.searchParams.delete('password');
-  return parsed.toString();
-}
-
-export function databaseOf(url: string): string {
-  const { pathname, username } = new URL(url);
-  return pathname.length > 1 ? pathname.slice(1) : username || 'postgres';
-}
-
-function userOf(url: string): string {
-  return new URL(url).username || CORE_NAME;
+/** postgres:// URL of the first host, without password and options: for people. */
+function shownUrl(target: ConnectionTarget): string {
+  const { host, port } = target.hosts[0] as HostPort;
+  const place = host.startsWith('/') ? encodeURIComponent(host) : host.includes(':') ? `[${host}]` : host;
+  return `postgres://${encodeURIComponent(target.user)}@${place}:${port}/${encodeURIComponent(target.database)}`;
 }
 
 function shellQuote(text: string): string {

@@ -63,7 +63,7 @@ export const upCommand = makeCommand({
       if (!json) {
         const now = await askStatus(world, bunHttp, clock);
         const view: TableView = {
-          corePosition: up.corePosition(),
+          corePosition: await up.corePosition(),
           rows: now.map((one, index) => ({
             name: one.place.name,
             url: one.place.pg,
