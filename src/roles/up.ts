@@ -11,7 +11,9 @@
 //   and those of core.ts, runtime/files.ts, runtime/process.ts, stream/source/preflight.ts and of the roles themselves
 
 import type { Clock } from '../base/clock.ts';
-import { Fault } from '../base/fault.ts';
+import { describeError, Fault, isRetryable } from '../base/fault.ts';
+import { Backoff } from '../base/backoff.ts';
+import { keepRunning } from '../base/service.ts';
 import type { Random } from '../base/random.ts';
 import { configFile } from '../config/describe.ts';
 import { type Config, GROUPS } from '../config/options.ts';
@@ -30,6 +32,7 @@ import { removeServerFolder, serverUser } from '../runtime/postgres.ts';
 import { prepareEmbeddedCore } from './core.ts';
 import { CoreClient, sessionWorld } from './core-client.ts';
 import { roleUnit } from './role-unit.ts';
+import { rootZoneSample, type Sample, type SampleWorld, smallSample } from './sample/sample.ts';
 import { Supervisor, type UnitEvent } from './supervisor.ts';
 import { describeWorld, edgeConfig, portMax, relayConfig, type World, type WorldInput, worldPorts } from './world.ts';
 
@@ -39,6 +42,8 @@ export interface UpOptions {
   readonly config: Config;
   /** Absolute path of `up.dir`. */
   readonly dir: string;
+  /** Absolute path of the folder with the root zone's files. */
+  readonly dataDir: string;
   readonly pid: number;
   /** The command that starts a role: what follows is `relay --config FILE`. */
   readonly self: readonly string[];
@@ -63,12 +68,20 @@ export class Up {
   readonly world: World;
   readonly supervisor: Supervisor;
   readonly core: CoreClient;
+  readonly #sample: Sample | null;
   readonly #dispose: () => Promise<void>;
 
-  private constructor(world: World, core: CoreClient, supervisor: Supervisor, dispose: () => Promise<void>) {
+  private constructor(
+    world: World,
+    core: CoreClient,
+    supervisor: Supervisor,
+    sample: Sample | null,
+    dispose: () => Promise<void>,
+  ) {
     this.world = world;
     this.core = core;
     this.supervisor = supervisor;
+    this.#sample = sample;
     this.#dispose = dispose;
   }
 
@@ -85,9 +98,12 @@ export class Up {
         hint: 'choose a lower --port-base',
       });
     }
-    const dir = config.up.ephemeral ? makeTemporaryFolder() : options.dir;
+    const layout: Layout = { layout: LAYOUT_VERSION, core: config.core.databaseUrl === '' ? 'embedded' : 'attached' };
     // The server's user must be able to walk through to its own folder; what is secret in here is 0600.
-    makeFolder(dir, serverUser() === null ? 0o700 : 0o711);
+    const mode = serverUser() === null ? 0o700 : 0o711;
+    const dir = config.up.ephemeral ? makeTemporaryFolder(mode) : options.dir;
+    checkLayout(dir, layout);
+    makeFolder(dir, mode);
     const lock = lockFolder(dir);
     const supervisor = new Supervisor({ clock, random, event: options.event });
     let client: CoreClient | null = null;
@@ -103,14 +119,23 @@ export class Up {
     const stopEarly = (): void => void supervisor.stop(signals.hurry);
     signals.stop.addEventListener('abort', stopEarly);
     try {
-      const embedded = config.core.databaseUrl === '';
-      checkLayout(dir, { layout: LAYOUT_VERSION, core: embedded ? 'embedded' : 'attached' });
+      writePrivate(`${dir}/layout.json`, `${JSON.stringify(layout)}\n`);
       makeFolder(`${dir}/log`, 0o700);
       const peerPasswordFile = `${dir}/peer-password`;
       ensureSecret(peerPasswordFile, () => newSecret(random));
       const core = await startCore(options, dir, supervisor);
       client = new CoreClient(sessionWorld(clock), core.url);
-      const input: WorldInput = { pid: options.pid, dir, embedded, coreUrl: core.url, passFile: core.passFile, ports };
+      const sample = chooseSample(options, client);
+      // Before the relay starts, so that the rows are there when the world is ready.
+      await sample?.load();
+      const input: WorldInput = {
+        pid: options.pid,
+        dir,
+        embedded: layout.core === 'embedded',
+        coreUrl: core.url,
+        passFile: core.passFile,
+        ports,
+      };
       const world = describeWorld(input);
       const role = (kind: 'relay' | 'edge', name: string, values: ReturnType<typeof relayConfig>) => {
         const file = `${dir}/${name}.yaml`;
@@ -132,7 +157,7 @@ export class Up {
       );
       signals.stop.throwIfAborted();
       writePrivate(`${dir}/up.json`, `${JSON.stringify(world, null, 2)}\n`);
-      return new Up(world, client, supervisor, dispose);
+      return new Up(world, client, supervisor, sample, dispose);
     } catch (error) {
       await dispose();
       throw error;
@@ -150,9 +175,48 @@ export class Up {
     }
   }
 
+  /** Keeps the sample changing until the signal aborts; waits while the core is away. */
+  async changeSample(options: UpOptions, signal: AbortSignal): Promise<void> {
+    const sample = this.#sample;
+    if (sample === null) return;
+    const backoff = new Backoff(options.random, { firstMs: 200, maxMs: 5_000 });
+    await keepRunning(
+      { name: 'up.sample', run: (stop) => sample.change(stop) },
+      {
+        clock: options.clock,
+        backoff,
+        signal,
+        failed: (error, _waitMs, failures) => {
+          if (failures === 1) options.event({ event: 'note', message: `the sample waits: ${describeError(error)}` });
+          if (!isRetryable(error)) throw error;
+        },
+      },
+    );
+  }
+
   /** Stops edges, relay and core, in this order, and leaves the folder (or removes it, when it was a temporary one). */
   stop(): Promise<void> {
     return this.#dispose();
+  }
+}
+
+function chooseSample(options: UpOptions, client: CoreClient): Sample | null {
+  const { config, clock, random, event } = options;
+  const world: SampleWorld = {
+    run: async (sql) => (await client.query(sql)).rows,
+    clock,
+    random,
+    note: (message) => event({ event: 'note', message }),
+  };
+  switch (config.up.sample) {
+    case 'none':
+      return null;
+    case 'small':
+      return smallSample(world);
+    case 'root-zone':
+      return rootZoneSample(world, options.dataDir);
+    case 'auto':
+      return config.core.databaseUrl === '' ? smallSample(world) : null;
   }
 }
 
@@ -174,10 +238,9 @@ async function startCore(
   return core;
 }
 
-/** Throws when the folder is not ours, or not of this version; marks a new one as ours. */
+/** Throws when the folder is not ours, or not of this version. Touches nothing. */
 function checkLayout(dir: string, wanted: Layout): void {
-  const file = `${dir}/layout.json`;
-  const text = readTextFile(file);
+  const text = readTextFile(`${dir}/layout.json`);
   if (text === null) {
     const foreign = listFolder(dir).filter((name) => name !== 'lock');
     if (foreign.length > 0) {
@@ -186,7 +249,6 @@ function checkLayout(dir: string, wanted: Layout): void {
         hint: 'choose an empty or a new folder with --dir',
       });
     }
-    writePrivate(file, `${JSON.stringify(wanted)}\n`);
     return;
   }
   const found = JSON.parse(text) as Layout;

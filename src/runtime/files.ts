@@ -11,8 +11,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Fault } from '../base/fault.ts';
 
-/** Makes the folder with `mode` when it is not there. Throws Fault `folder-unusable`. */
+/** Makes the folder with `mode`; one that is there stays as it is. Throws Fault `folder-unusable`. */
 export function makeFolder(path: string, mode: number): void {
+  if (existsSync(path) && statSync(path).isDirectory()) return;
   try {
     mkdirSync(path, { recursive: true, mode });
     chmodSync(path, mode);
@@ -22,9 +23,11 @@ export function makeFolder(path: string, mode: number): void {
 }
 
 /** A new empty folder below the temporary folder. */
-export function makeTemporaryFolder(): string {
+export function makeTemporaryFolder(mode: number): string {
   try {
-    return mkdtempSync(join(tmpdir(), 'skerry-'));
+    const path = mkdtempSync(join(tmpdir(), 'skerry-'));
+    chmodSync(path, mode);
+    return path;
   } catch (error) {
     throw unusable(tmpdir(), error);
   }
@@ -34,8 +37,14 @@ export function removeFolder(path: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
+/** Names in the folder; none when it is not there. */
 export function listFolder(path: string): string[] {
-  return existsSync(path) ? readdirSync(path) : [];
+  if (!existsSync(path)) return [];
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    throw unusable(path, error);
+  }
 }
 
 /**
@@ -84,7 +93,7 @@ export function readTextFile(path: string): string | null {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return null;
+    if (['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) return null;
     throw unusable(path, error);
   }
 }

@@ -140,6 +140,11 @@ export function absolutePath(path: string): string {
   return resolve((isOwnScript ? process.env['INIT_CWD'] : undefined) ?? process.cwd(), path);
 }
 
+/** `path` as seen from the project's own folder. */
+export function besideProject(path: string): string {
+  return resolve(import.meta.dir, '../..', path);
+}
+
 /** Ends this process after its output was handed over. */
 export async function exit(code: number): Promise<never> {
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);

@@ -4,13 +4,14 @@
 // every second, with events above it; a pipe gets plain lines.
 
 import process from 'node:process';
+import { describeError } from '../../base/fault.ts';
 import { sleepQuietly } from '../../base/service.ts';
 import { answersPerSecond, askStatus, type PlaceStatus } from '../../roles/status.ts';
-import { Up, type UpEvent } from '../../roles/up.ts';
+import { Up, type UpEvent, type UpOptions } from '../../roles/up.ts';
 import { commandsToTry } from '../../roles/world.ts';
 import { createClock } from '../../runtime/clock.ts';
 import { bunHttp } from '../../runtime/http.ts';
-import { absolutePath, selfCommand, stopSignals, terminal } from '../../runtime/process.ts';
+import { absolutePath, besideProject, selfCommand, stopSignals, terminal } from '../../runtime/process.ts';
 import { createRandom } from '../../runtime/random.ts';
 import { EXIT, makeCommand } from '../command.ts';
 import { tableLines, tableSentence, type TableView } from '../live-table.ts';
@@ -31,20 +32,19 @@ export const upCommand = makeCommand({
       if (json && ready) terminal.write(`${JSON.stringify(one)}\n`);
       else if (!json) screen.line(eventSentence(one));
     };
+    const options: UpOptions = {
+      config,
+      dir: absolutePath(config.up.dir),
+      dataDir: besideProject(config.up.dataDir),
+      pid: process.pid,
+      self: selfCommand(new URL('../main.ts', import.meta.url)),
+      clock,
+      random: createRandom(),
+      event,
+    };
     let up: Up;
     try {
-      up = await Up.start(
-        {
-          config,
-          dir: absolutePath(config.up.dir),
-          pid: process.pid,
-          self: selfCommand(new URL('../main.ts', import.meta.url)),
-          clock,
-          random: createRandom(),
-          event,
-        },
-        signals,
-      );
+      up = await Up.start(options, signals);
     } catch (error) {
       if (signals.stop.aborted) return EXIT.ok;
       throw error;
@@ -58,6 +58,9 @@ export const upCommand = makeCommand({
       for (const command of commandsToTry(world)) screen.line(`  ${command}`);
       screen.line('Ctrl-C stops it.');
     }
+    const sample = up
+      .changeSample(options, signals.stop)
+      .catch((error: unknown) => event({ event: 'note', message: `the sample ended: ${describeError(error)}` }));
     let before: PlaceStatus[] = [];
     while (!signals.stop.aborted) {
       if (!json) {
@@ -80,6 +83,7 @@ export const upCommand = makeCommand({
       await sleepQuietly(clock, terminal.isTty ? TABLE_EVERY_MS : LINE_EVERY_MS, signals.stop);
     }
     if (!json) screen.line(`${String(signals.stop.reason)}, stopping`);
+    await sample;
     await up.stop();
     if (!json) screen.line('stopped');
     return EXIT.ok;

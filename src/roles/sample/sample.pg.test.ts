@@ -7,7 +7,7 @@ import type { Random } from '../../base/random.ts';
 import { createClock } from '../../runtime/clock.ts';
 import { readGzip } from '../../runtime/files.ts';
 import { rootZoneVersions } from './root-zone.ts';
-import { changeSmall, loadRootZone, loadSmall, type SampleWorld } from './sample.ts';
+import { rootZoneSample, type SampleWorld, smallSample } from './sample.ts';
 import { smallChange } from './small.ts';
 
 const DATA_DIR = process.env['SKERRY_DATA_DIR'] ?? join(import.meta.dir, '../../../../shared/data');
@@ -32,11 +32,11 @@ function worldOf(postgres: TestPostgres, seed = 1): SampleWorld {
 test('the small sample loads once, every change is valid SQL, and it does not grow without end', async () => {
   await using postgres = await startPostgres();
   const world = worldOf(postgres);
-  await loadSmall(world);
+  await smallSample(world).load();
   const records = Number(await postgres.value('select count(*) from dns_records'));
   expect(records).toBeGreaterThan(300);
   expect(Number(await postgres.value('select count(*) from zones'))).toBe(80);
-  await loadSmall(world);
+  await smallSample(world).load();
   for (let n = 0; n < 1_500; n += 1) await postgres.sql(smallChange(world.random));
   expect(Number(await postgres.value('select count(*) from dns_records'))).toBeLessThan(records * 2);
 });
@@ -44,24 +44,23 @@ test('the small sample loads once, every change is valid SQL, and it does not gr
 test('changes go on until the signal aborts', async () => {
   await using postgres = await startPostgres();
   const world = worldOf(postgres, 7);
-  await loadSmall(world);
+  await smallSample(world).load();
   const stop = new AbortController();
   const before = await postgres.value('select pg_current_wal_insert_lsn()');
-  const running = changeSmall(
-    { ...world, clock: { ...world.clock, sleep: () => Promise.resolve(stop.abort()) } },
-    stop.signal,
-  );
-  await running;
+  const clock = { ...world.clock, sleep: () => Promise.resolve(stop.abort()) };
+  await smallSample({ ...world, clock }).change(stop.signal);
   expect(await postgres.value('select pg_current_wal_insert_lsn()')).not.toBe(before);
 });
 
 test('a table of the same name that is not ours is left alone', async () => {
   await using postgres = await startPostgres();
   await postgres.sql('create table zones (precious int)');
-  const fault = await loadSmall(worldOf(postgres)).then(
-    () => null,
-    (error: unknown) => error as Fault,
-  );
+  const fault = await smallSample(worldOf(postgres))
+    .load()
+    .then(
+      () => null,
+      (error: unknown) => error as Fault,
+    );
   expect(fault?.code).toBe('sample-conflict');
   expect(fault?.message).toContain('public.zones');
 });
@@ -72,7 +71,7 @@ if (!hasData) process.stderr.write(`skipped: the root zone is not in ${DATA_DIR}
 test.skipIf(!hasData)('the root zone replayed version by version is the final file', async () => {
   await using postgres = await startPostgres();
   const world = worldOf(postgres);
-  await loadRootZone(world, DATA_DIR);
+  await rootZoneSample(world, DATA_DIR).load();
   expect(await postgres.value('select count(*) from root_zone')).toBe('19322');
   const versions = rootZoneVersions(readGzip(join(DATA_DIR, 'root-zone-changes.tsv.gz')) as string);
   expect(versions.length).toBe(200);
@@ -86,7 +85,7 @@ test.skipIf(!hasData)('the root zone replayed version by version is the final fi
 
 test('missing files are named', async () => {
   await using postgres = await startPostgres();
-  expect(loadRootZone(worldOf(postgres), '/nowhere')).rejects.toThrow(
+  expect(rootZoneSample(worldOf(postgres), '/nowhere').load()).rejects.toThrow(
     'root-zone-base.tsv.gz, which is not in /nowhere',
   );
 });

@@ -12,7 +12,7 @@ import { readGzip } from '../../runtime/files.ts';
 import { ROOT_ZONE_COMMENT, ROOT_ZONE_SCHEMA, rootZoneRows, rootZoneVersions } from './root-zone.ts';
 import { SAMPLE_COMMENT, SMALL_SCHEMA, SMALL_TABLES, smallChange, smallRows } from './small.ts';
 
-/** Runs SQL on the core; gives the rows of the last statement. */
+/** Runs SQL on the core, several statements as one transaction (the simple protocol does that); gives the rows of the last statement. */
 export type RunSql = (sql: string) => Promise<readonly (readonly (string | null)[])[]>;
 
 export interface SampleWorld {
@@ -26,44 +26,58 @@ export interface SampleWorld {
 const SMALL_EVERY_MS = 250;
 // 200 versions in a little over two minutes.
 const ROOT_ZONE_EVERY_MS = 700;
+const NOTE_EVERY_VERSIONS = 20;
 
-/** Makes the small sample when it is not there. */
-export async function loadSmall(world: SampleWorld): Promise<void> {
-  if (await isOurs(world.run, SMALL_TABLES, SAMPLE_COMMENT)) return;
-  await world.run(['begin', SMALL_SCHEMA, ...smallRows(world.random), 'commit'].join(';\n'));
+/** A sample: loaded once, then changed until told to stop. */
+export interface Sample {
+  /** Makes the tables when they are not there. */
+  load(): Promise<void>;
+  /** Changes rows until the signal aborts or there is nothing left to change. Throws when the core is away: call it again then. */
+  change(signal: AbortSignal): Promise<void>;
 }
 
-/** Changes the small sample until the signal aborts. Throws when the core is away: call it again then. */
-export async function changeSmall(world: SampleWorld, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await world.run(smallChange(world.random));
-    await sleepQuietly(world.clock, SMALL_EVERY_MS * (0.5 + world.random.float()), signal);
-  }
+/** Zones, DNS records and firewall rules; never ends. */
+export function smallSample(world: SampleWorld): Sample {
+  const { run, clock, random } = world;
+  return {
+    async load() {
+      if (await isOurs(run, SMALL_TABLES, SAMPLE_COMMENT)) return;
+      await run([SMALL_SCHEMA, ...smallRows(random)].join(';\n'));
+    },
+    async change(signal) {
+      while (!signal.aborted) {
+        await run(smallChange(random));
+        await sleepQuietly(clock, SMALL_EVERY_MS * (0.5 + random.float()), signal);
+      }
+    },
+  };
 }
 
-/** Makes the root zone sample from the files in `dataDir` when it is not there. */
-export async function loadRootZone(world: SampleWorld, dataDir: string): Promise<void> {
-  const base = dataFile(dataDir, 'root-zone-base.tsv.gz');
-  if (await isOurs(world.run, ['root_zone'], ROOT_ZONE_COMMENT)) return;
-  const statements = rootZoneRows(base);
-  await world.run(['begin', ROOT_ZONE_SCHEMA, ...statements, 'commit'].join(';\n'));
-}
-
-/** Replays the versions that were not replayed yet, one transaction each. Throws when the core is away: call it again then. */
-export async function changeRootZone(world: SampleWorld, dataDir: string, signal: AbortSignal): Promise<void> {
-  const versions = rootZoneVersions(dataFile(dataDir, 'root-zone-changes.tsv.gz'));
-  const done = Number((await world.run('select version from root_zone_version'))[0]?.[0] ?? 0);
-  for (const version of versions) {
-    if (version.version <= done) continue;
-    if (signal.aborted) return;
-    await world.run(version.sql);
-    if (version.version % 20 === 0 || version.version === versions.length) {
-      world.note(
-        `root zone: version ${version.version} of ${versions.length} (${version.at}, ${version.changes} changes)`,
-      );
-    }
-    await sleepQuietly(world.clock, ROOT_ZONE_EVERY_MS, signal);
-  }
+/** The DNS root zone from the files in `dataDir`; ends with the last version, and goes on where it was left. */
+export function rootZoneSample(world: SampleWorld, dataDir: string): Sample {
+  const { run, clock, note } = world;
+  return {
+    async load() {
+      const base = dataFile(dataDir, 'root-zone-base.tsv.gz');
+      if (await isOurs(run, ['root_zone'], ROOT_ZONE_COMMENT)) return;
+      await run([ROOT_ZONE_SCHEMA, ...rootZoneRows(base)].join(';\n'));
+    },
+    async change(signal) {
+      const versions = rootZoneVersions(dataFile(dataDir, 'root-zone-changes.tsv.gz'));
+      const done = Number((await run('select version from root_zone_version'))[0]?.[0] ?? 0);
+      for (const version of versions) {
+        if (version.version <= done) continue;
+        if (signal.aborted) return;
+        await run(version.sql);
+        if (version.version % NOTE_EVERY_VERSIONS === 0 || version.version === versions.length) {
+          note(
+            `root zone: version ${version.version} of ${versions.length} (${version.at}, ${version.changes} changes)`,
+          );
+        }
+        await sleepQuietly(clock, ROOT_ZONE_EVERY_MS, signal);
+      }
+    },
+  };
 }
 
 async function isOurs(run: RunSql, tables: readonly string[], comment: string): Promise<boolean> {

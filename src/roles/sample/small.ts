@@ -121,7 +121,7 @@ export function smallChange(random: Random): string {
     return `update zones set settings = settings || jsonb_build_object('purged', extract(epoch from now())::bigint) where id = ${zone}`;
   // Moves a zone to another plan and tells its records: two tables in one transaction.
   const plan = pick(random, PLANS);
-  return `begin; update zones set plan = '${plan}', monthly_fee = ${plan === 'free' ? '0' : 'monthly_fee + 1.10'} where id = ${zone}; update dns_records set proxied = ${plan !== 'free'}, modified_at = now() where zone_id = ${zone}; commit`;
+  return `update zones set plan = '${plan}', monthly_fee = ${plan === 'free' ? '0' : 'monthly_fee + 1.10'} where id = ${zone}; update dns_records set proxied = ${plan !== 'free'}, modified_at = now() where zone_id = ${zone}`;
 }
 
 function recordValues(random: Random, zone: number, zoneName: string): string {
