@@ -113,7 +113,7 @@ export async function startPostgres(options: StartPostgresOptions = {}): Promise
       settings,
       logFile,
       timeoutMs: START_TIMEOUT_MS,
-      removeWhenOrphaned: root,
+      removeWhenOrphaned: [root],
     });
   let running: PostgresProcess | null = null;
   for (let tries = 1; running === null; tries += 1) {

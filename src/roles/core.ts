@@ -46,7 +46,8 @@ const START_TIMEOUT_MS = 60_000;
 /** Makes the data folder when it is not there. Throws Fault `postgres-data-version` and the like before anything is started. */
 export async function prepareEmbeddedCore(options: EmbeddedCoreOptions): Promise<EmbeddedCore> {
   const user = serverUser();
-  const dataDir = `${makeServerFolder(`${options.dir}/core`, user)}/data`;
+  const folder = makeServerFolder(`${options.dir}/core`, user);
+  const dataDir = `${folder}/data`;
   const made = dataVersion(dataDir);
   const programs = reachablePrograms(programsFor(made), user);
   const password = ensureSecret(`${options.dir}/core-password`, options.createPassword);
@@ -56,7 +57,7 @@ export async function prepareEmbeddedCore(options: EmbeddedCoreOptions): Promise
   const passFile = `${options.dir}/pgpass`;
   writePrivate(passFile, `127.0.0.1:${options.port}:*:${CORE_NAME}:${password}\n`);
   return {
-    unit: coreUnit(options, programs, dataDir, user),
+    unit: coreUnit(options, programs, folder, user),
     url: `postgres://${CORE_NAME}:${encodeURIComponent(password)}@127.0.0.1:${options.port}/postgres`,
     programs,
     passFile,
@@ -80,7 +81,7 @@ function programsFor(made: number | null): PostgresPrograms {
 function coreUnit(
   options: EmbeddedCoreOptions,
   programs: PostgresPrograms,
-  dataDir: string,
+  folder: string,
   user: ServerUser | null,
 ): Unit {
   return {
@@ -88,12 +89,13 @@ function coreUnit(
     async start() {
       const server = await startPostgresProcess({
         programs,
-        dataDir,
+        dataDir: `${folder}/data`,
         user,
         port: options.port,
         settings: settings(options.ephemeral),
         logFile: `${options.dir}/log/core.log`,
         timeoutMs: START_TIMEOUT_MS,
+        ...(options.ephemeral ? { removeWhenOrphaned: [folder, options.dir] } : {}),
       });
       return {
         pid: server.pid,

@@ -70,6 +70,13 @@ export class Supervisor {
     return this.#members.find((member) => member.unit.name === name)?.running?.pid ?? null;
   }
 
+  /** Name to pid of all units that run now. */
+  pids(): Record<string, number> {
+    return Object.fromEntries(
+      this.#members.flatMap(({ unit, running }) => (running === null ? [] : [[unit.name, running.pid]])),
+    );
+  }
+
   restartsOf(name: string): number {
     return this.#members.find((member) => member.unit.name === name)?.restarts ?? 0;
   }

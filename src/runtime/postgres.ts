@@ -268,8 +268,8 @@ export interface StartOptions {
   readonly logFile: string;
   /** Until it accepts connections, crash recovery included. */
   readonly timeoutMs: number;
-  /** Folder to remove when we die without having stopped it; its owner removes it in all other cases. */
-  readonly removeWhenOrphaned?: string;
+  /** Folders to remove when we die without having stopped it; their owner removes them in all other cases. */
+  readonly removeWhenOrphaned?: readonly string[];
 }
 
 /** A running server. It ends when we end, however we end. */
@@ -344,7 +344,7 @@ async function tryStart(options: StartOptions): Promise<PostgresProcess | Fault>
     stderr: log,
   });
   closeSync(log);
-  const guardian = guard(child.pid, options.removeWhenOrphaned);
+  const guardian = guard(child.pid, options.removeWhenOrphaned ?? []);
   const logText = (): string => readFileSync(options.logFile).subarray(logFrom).toString();
   const deadline = performance.now() + options.timeoutMs;
   while (!isReady(dataDir, child.pid)) {
@@ -387,16 +387,16 @@ async function tryStart(options: StartOptions): Promise<PostgresProcess | Fault>
  * Ends the server when this process ends without saying goodbye (SIGKILL included): a small shell reads from a pipe that
  * only we hold, and acts at its end of file. PR_SET_PDEATHSIG would be Linux only and dies with the thread, not the process.
  */
-function guard(pid: number, removeWhenOrphaned: string | undefined): { dismiss(): void } {
+function guard(pid: number, removeWhenOrphaned: readonly string[]): { dismiss(): void } {
   const script = `read line && exit 0
 kill -INT "$0" 2>/dev/null
-if [ -n "$1" ]; then
+if [ $# -gt 0 ]; then
   tries=0
   while kill -0 "$0" 2>/dev/null && [ $tries -lt 100 ]; do tries=$((tries+1)); sleep 0.1; done
   kill -KILL "$0" 2>/dev/null
-  rm -rf "$1"
+  rm -rf "$@"
 fi`;
-  const shell = Bun.spawn(['sh', '-c', script, String(pid), removeWhenOrphaned ?? ''], {
+  const shell = Bun.spawn(['sh', '-c', script, String(pid), ...removeWhenOrphaned], {
     stdin: 'pipe',
     stdout: 'ignore',
     stderr: 'ignore',

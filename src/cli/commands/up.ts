@@ -52,7 +52,7 @@ export const upCommand = makeCommand({
     ready = true;
     const { world } = up;
     if (json) {
-      terminal.write(`${JSON.stringify({ ready: true, ...world })}\n`);
+      terminal.write(`${JSON.stringify({ ready: true, ...world, pids: up.supervisor.pids() })}\n`);
     } else {
       screen.line('ready; try:');
       for (const command of commandsToTry(world)) screen.line(`  ${command}`);

@@ -53,12 +53,7 @@ export function rootZoneVersions(tsv: string): RootZoneVersion[] {
     version: index + 1,
     at,
     changes: statements.length,
-    sql: [
-      'begin',
-      ...statements,
-      `update root_zone_version set version = ${index + 1}, at = ${quote(at)}`,
-      'commit',
-    ].join(';\n'),
+    sql: [...statements, `update root_zone_version set version = ${index + 1}, at = ${quote(at)}`].join(';\n'),
   }));
 }
 

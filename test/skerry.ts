@@ -1,0 +1,95 @@
+// `skerry` as its users run it: the command in a process of its own, for system tests.
+//
+//   await using up = await startUp(['--edges', '1']);
+//   up.ready.edges[0].pg
+
+import { join } from 'node:path';
+import type { World } from '../src/roles/world.ts';
+import { freePort, waitFor } from './harness.ts';
+
+const MAIN = join(import.meta.dir, '../src/cli/main.ts');
+
+export interface CommandResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs one command to its end. */
+export async function skerry(args: readonly string[], env: Record<string, string> = {}): Promise<CommandResult> {
+  const child = Bun.spawn([process.execPath, MAIN, ...args], {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    env: { ...process.env, ...env },
+  });
+  const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { code: await child.exited, out, err };
+}
+
+export interface RunningUp extends AsyncDisposable {
+  readonly ready: World;
+  readonly pid: number;
+  /** The lines after the first one. */
+  readonly events: readonly Record<string, unknown>[];
+  /** Pid of a unit (`core`, `relay`, `edge-0`) as last told. */
+  pidOf(name: string): number;
+  /** Resolves with the exit code. */
+  signal(name: 'SIGTERM' | 'SIGINT' | 'SIGKILL'): Promise<number>;
+}
+
+/** A port base that leaves room for 20 edges and that nobody else of this test run is likely to take. */
+export function freePortBase(): number {
+  return freePort() - 300;
+}
+
+/** Starts `skerry up --json` and waits until it is ready. `--ephemeral` unless `--dir` is among the arguments. */
+export async function startUp(args: readonly string[], env: Record<string, string> = {}): Promise<RunningUp> {
+  const own = args.includes('--dir') ? [] : ['--ephemeral'];
+  const ports = args.includes('--port-base') ? [] : ['--port-base', String(freePortBase())];
+  const child = Bun.spawn([process.execPath, MAIN, 'up', '--json', ...own, ...ports, ...args], {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    env: { ...process.env, ...env },
+  });
+  const lines: Record<string, unknown>[] = [];
+  void readLines(child.stdout, (line) => lines.push(JSON.parse(line) as Record<string, unknown>));
+  const errors = new Response(child.stderr).text();
+  const first = await waitFor(
+    'skerry up says that it is ready',
+    () => lines[0] ?? (child.exitCode === null ? null : { error: 'ended' }),
+    60_000,
+  );
+  if (first['ready'] !== true) throw new Error(`skerry up did not start: ${JSON.stringify(lines)} ${await errors}`);
+  return {
+    ready: first as unknown as World,
+    pid: child.pid,
+    events: lines,
+    pidOf(name) {
+      const told = lines.findLast((line) => line['event'] === 'ready' && line['name'] === name);
+      const pid = told?.['pid'] ?? (first['pids'] as Record<string, number>)[name];
+      if (typeof pid !== 'number') throw new Error(`no pid of ${name}`);
+      return pid;
+    },
+    async signal(name) {
+      child.kill(name);
+      return child.exited;
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGTERM');
+      await child.exited;
+    },
+  };
+}
+
+async function readLines(stream: ReadableStream<Uint8Array>, line: (text: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of stream) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = parts.pop() as string;
+    for (const part of parts) line(part);
+  }
+}

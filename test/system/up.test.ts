@@ -1,0 +1,125 @@
+import { describe, expect, test } from 'bun:test';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isAlive } from '../../src/runtime/process.ts';
+import { temporaryFolder, waitFor } from '../harness.ts';
+import { freePortBase, skerry, startUp } from '../skerry.ts';
+
+describe('stopping', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s stops edges, relay and core in this order and leaves nothing',
+    async (signal) => {
+      await using up = await startUp(['--edges', '2']);
+      const pids = ['core', 'relay', 'edge-0', 'edge-1'].map((name) => up.pidOf(name));
+      expect(await up.signal(signal)).toBe(0);
+      expect(pids.filter(isAlive)).toEqual([]);
+      expect(existsSync(up.ready.dir)).toBe(false);
+      const stopped = up.events.filter((event) => event['event'] === 'stopped').map((event) => event['name']);
+      expect(stopped.toSorted()).toEqual(['core', 'edge-0', 'edge-1', 'relay']);
+      expect(stopped.slice(2)).toEqual(['relay', 'core']);
+    },
+  );
+
+  test('SIGKILL leaves no process behind either', async () => {
+    await using up = await startUp(['--edges', '1']);
+    const pids = ['core', 'relay', 'edge-0'].map((name) => up.pidOf(name));
+    await up.signal('SIGKILL');
+    await waitFor('all children are gone', () => pids.every((pid) => !isAlive(pid)));
+    await waitFor('the temporary folder is gone', () => !existsSync(up.ready.dir));
+  });
+});
+
+test('each process that is killed comes back', async () => {
+  await using up = await startUp(['--edges', '1']);
+  for (const name of ['edge-0', 'relay', 'core']) {
+    const before = up.pidOf(name);
+    process.kill(before, 'SIGKILL');
+    await waitFor(`${name} is back`, () => up.pidOf(name) !== before);
+    expect(up.events).toContainEqual(
+      expect.objectContaining({ event: 'exited', name, reason: 'was killed by SIGKILL' }),
+    );
+  }
+});
+
+test('a folder is kept and found again; secrets in it are for its owner only', async () => {
+  using folder = temporaryFolder();
+  const dir = join(folder.path, 'world');
+  const portBase = String(freePortBase());
+  for (let start = 1; start <= 2; start += 1) {
+    await using up = await startUp(['--dir', dir, '--edges', '1', '--port-base', portBase, '--sample', 'none']);
+    expect(up.ready.dir).toBe(dir);
+    for (const name of ['core-password', 'peer-password', 'pgpass', 'relay.yaml', 'edge-0.yaml']) {
+      expect([name, statSync(join(dir, name)).mode & 0o777]).toEqual([name, 0o600]);
+    }
+    if (start === 1) {
+      const second = await skerry(['up', '--dir', dir, '--port-base', String(freePortBase()), '--json']);
+      expect(second.code).toBe(2);
+      expect(JSON.parse(second.out)).toMatchObject({ error: { code: 'folder-in-use' } });
+    }
+  }
+});
+
+describe('refused with one sentence, and nothing is left behind', () => {
+  const refuse = async (args: readonly string[], env: Record<string, string> = {}) => {
+    const result = await skerry(['up', '--json', ...args], env);
+    expect(result.code).toBe(2);
+    return (
+      JSON.parse(result.out.trim().split('\n').at(-1) as string) as {
+        error: { code: string; message: string; hint: string };
+      }
+    ).error;
+  };
+
+  test('a port that is taken', async () => {
+    const base = freePortBase();
+    for (const offset of [40]) {
+      using _taken = Bun.listen({ hostname: '127.0.0.1', port: base + offset, socket: { data() {} } });
+      const error = await refuse(['--ephemeral', '--port-base', String(base)]);
+      expect(error.code).toBe('port-taken');
+      expect(error.message).toContain(String(base + offset));
+    }
+  });
+
+  test('a folder that somebody else filled', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, 'thesis.txt'), 'years of work');
+    const error = await refuse(['--dir', folder.path]);
+    expect(error.code).toBe('folder-foreign');
+    expect(readdirSync(folder.path)).toEqual(['thesis.txt']);
+  });
+
+  test('a folder of another layout', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, 'layout.json'), '{"layout":99,"core":"embedded"}');
+    expect((await refuse(['--dir', folder.path])).code).toBe('layout-version');
+  });
+
+  test('a data folder that another major version of Postgres made', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, 'layout.json'), '{"layout":1,"core":"embedded"}');
+    mkdirSync(join(folder.path, 'core', 'data'), { recursive: true });
+    writeFileSync(join(folder.path, 'core', 'data', 'PG_VERSION'), '9\n');
+    const error = await refuse(['--dir', folder.path]);
+    expect(error.code).toBe('postgres-data-version');
+    expect(error.message).toContain('Postgres 9');
+  });
+
+  test('an option out of range, an unknown option, ports that do not exist', async () => {
+    expect((await refuse(['--edges', '999'])).message).toStartWith('--edges:');
+    expect((await refuse(['--ephemeral', '--port-base', '65000', '--edges', '90'])).code).toBe('port-base');
+    const unknown = await skerry(['up', '--edgs', '3']);
+    expect([unknown.code, unknown.err]).toEqual([2, expect.stringContaining('Did you mean --edges?')]);
+  });
+
+  test('status and verify of a world that does not run', async () => {
+    using folder = temporaryFolder();
+    const result = await skerry(['status', '--dir', folder.path]);
+    expect([result.code, result.err]).toEqual([2, expect.stringContaining('skerry up')]);
+  });
+});
+
+test('a data folder that no other user can reach works for root too', async () => {
+  using folder = temporaryFolder(); // Mode 0700.
+  await using up = await startUp(['--dir', join(folder.path, 'deep', 'world'), '--edges', '0', '--sample', 'none']);
+  expect(isAlive(up.pidOf('core'))).toBe(true);
+});
