@@ -5,7 +5,7 @@
 //
 // A cluster is a copy of a template made once per version. It ends with the test, and also when the test process is killed.
 
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SQL } from 'bun';
@@ -229,9 +229,10 @@ export async function waitFor<T>(
   }
 }
 
-/** A folder that goes with the test. */
+/** A folder that goes with the test; like a checkout, everybody may enter it. */
 export function temporaryFolder(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'skerry-test-'));
+  chmodSync(path, 0o755);
   return { path, [Symbol.dispose]: () => removeTree(path) };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../src/runtime/process.ts';
 import { temporaryFolder, waitFor } from '../harness.ts';
@@ -15,7 +15,7 @@ describe('stopping', () => {
       expect(pids.filter(isAlive)).toEqual([]);
       expect(existsSync(up.ready.dir)).toBe(false);
       const stopped = up.events.filter((event) => event['event'] === 'stopped').map((event) => event['name']);
-      expect(stopped.toSorted()).toEqual(['core', 'edge-0', 'edge-1', 'relay']);
+      expect(new Set(stopped.slice(0, 2))).toEqual(new Set(['edge-0', 'edge-1']));
       expect(stopped.slice(2)).toEqual(['relay', 'core']);
     },
   );
@@ -118,8 +118,15 @@ describe('refused with one sentence, and nothing is left behind', () => {
   });
 });
 
-test('a data folder that no other user can reach works for root too', async () => {
-  using folder = temporaryFolder(); // Mode 0700.
-  await using up = await startUp(['--dir', join(folder.path, 'deep', 'world'), '--edges', '0', '--sample', 'none']);
-  expect(isAlive(up.pidOf('core'))).toBe(true);
+test('a folder that no other user can enter works for root too: the data is beside, behind a link', async () => {
+  using folder = temporaryFolder();
+  chmodSync(folder.path, 0o700);
+  const dir = join(folder.path, 'deep', 'world');
+  {
+    await using up = await startUp(['--dir', dir, '--edges', '0', '--sample', 'none']);
+    expect(isAlive(up.pidOf('core'))).toBe(true);
+  }
+  const core = realpathSync(join(dir, 'core'));
+  expect(existsSync(join(core, 'data', 'PG_VERSION'))).toBe(true);
+  rmSync(core, { recursive: true });
 });
