@@ -3,7 +3,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Crypto } from '../base/crypto.ts';
 import { Fault, isRetryable } from '../base/fault.ts';
-import type { Connection, ConnectionHandler, Net, TlsFacts } from '../base/net.ts';
+import type { Connection, Net, TlsFacts } from '../base/net.ts';
 import type { Random } from '../base/random.ts';
 import { type Authentication, type BackendMessage, decodeBackend, type TransactionStatus } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
@@ -11,7 +11,8 @@ import { AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, FrameReader } from '../wire/fram
 import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, writePassword, writeSaslInitial, writeSaslResponse } from '../wire/sasl.ts';
 import { encodeStartup, PROTOCOL_3_0, protocolMajor, type StartupPacket } from '../wire/startup.ts';
 import { type ConnectionTarget, describeTarget, type HostPort } from './connection-string.ts';
-import { connectionLost, ServerError } from './faults.ts';
+import { ServerError } from './faults.ts';
+import { Inbox } from './inbox.ts';
 import { type ClientBinding, SCRAM_NONCE_BYTES, ScramClient } from './scram.ts';
 
 /** The world of a session. */
@@ -96,7 +97,7 @@ async function loginOnce(
   wantTls: boolean,
 ): Promise<LoggedIn> {
   const { target } = options;
-  const inbox = new Inbox();
+  const inbox = new Inbox(new FrameReader({ bytesMax: AUTH_FRAME_BYTES_MAX }), (fault) => connection.destroy(fault));
   const startedAt = world.clock.now();
   const connection = await world.net.connect({ ...host, timeoutMs: target.connectTimeoutMs, handler: inbox });
   const leftMs = Math.max(1, target.connectTimeoutMs - (world.clock.now() - startedAt));
@@ -123,7 +124,7 @@ async function startTls(
   const { ca, cert, key } = options.tls ?? {};
   if (sslNegotiation === 'postgres') {
     sendStartup(connection, { tag: 'sslRequest' });
-    const answer = await inbox.byte();
+    const answer = await tlsAnswer(inbox);
     if (answer !== 0x53) {
       if (answer === 0x4e && (sslMode === 'prefer' || sslMode === 'allow')) return null;
       throw new Fault('tls-refused', {
@@ -168,7 +169,7 @@ async function authenticate(
   const parameters = new Map<string, string>();
   const dialogue = new AuthDialogue(world, connection, options, tls);
   for (;;) {
-    const message = await inbox.message();
+    const message = await nextMessage(inbox);
     switch (message.tag) {
       case 'authentication':
         if (authenticated) throw unexpected(message);
@@ -428,51 +429,16 @@ function unproven(reason: string): Fault {
   });
 }
 
-/** Turns arriving bytes into awaited messages, for as long as one is expected at a time. */
-class Inbox implements ConnectionHandler {
-  readonly reader = new FrameReader({ bytesMax: AUTH_FRAME_BYTES_MAX });
-  #arrived: (() => void) | null = null;
-  #closed = false;
-  #error: Error | undefined;
+async function nextMessage(inbox: Inbox): Promise<BackendMessage> {
+  await inbox.frame();
+  const { type, buffer, start, end } = inbox.reader;
+  return decodeBackend(type, buffer, start, end);
+}
 
-  data(chunk: Uint8Array): void {
-    this.reader.push(chunk);
-    this.#wake();
-  }
-
-  close(error?: Error): void {
-    this.#closed = true;
-    this.#error = error;
-    this.#wake();
-  }
-
-  async message(): Promise<BackendMessage> {
-    const { reader } = this;
-    while (!reader.next()) await this.#more();
-    return decodeBackend(reader.type, reader.buffer, reader.start, reader.end);
-  }
-
-  /** The one byte that answers SSLRequest. Anything after it would be clear text posing as TLS (CVE-2021-23222). */
-  async byte(): Promise<number> {
-    while (this.reader.peek() === -1) await this.#more();
-    const rest = this.reader.takeRest();
-    if (rest.length > 1) throw unproven('it sent clear text after its answer to the TLS request');
-    return rest[0] as number;
-  }
-
-  async #more(): Promise<void> {
-    if (!this.#closed) {
-      await new Promise<void>((resolve) => {
-        this.#arrived = resolve;
-      });
-      if (this.reader.bufferedBytes > 0) return;
-    }
-    if (this.#closed) throw this.#error instanceof Fault ? this.#error : connectionLost(this.#error);
-  }
-
-  #wake(): void {
-    const arrived = this.#arrived;
-    this.#arrived = null;
-    arrived?.();
-  }
+/** The one byte that answers SSLRequest. Anything after it would be clear text posing as TLS (CVE-2021-23222). */
+async function tlsAnswer(inbox: Inbox): Promise<number> {
+  await inbox.peek();
+  const rest = inbox.reader.takeRest();
+  if (rest.length > 1) throw unproven('it sent clear text after its answer to the TLS request');
+  return rest[0] as number;
 }

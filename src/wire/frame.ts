@@ -47,6 +47,12 @@ export class FrameReader {
     this.#bytesMax = options.bytesMax ?? (options.startup === true ? STARTUP_BYTES_MAX : FRAME_BYTES_MAX);
   }
 
+  /** Switches to packets without a type byte. */
+  expectStartup(): void {
+    this.#headerBytes = 4;
+    this.#bytesMax = STARTUP_BYTES_MAX;
+  }
+
   /** Switches to frames with a type byte, at most `bytesMax` long. */
   expectTyped(bytesMax: number = FRAME_BYTES_MAX): void {
     this.#headerBytes = 5;
