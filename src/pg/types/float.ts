@@ -7,7 +7,7 @@ export function formatFloat8(value: number): string {
   const shortest = Math.abs(value).toString();
   // Whole numbers below 10^15 print alike in both worlds: by far the most common case.
   const text =
-    Number.isInteger(value) && shortest.length <= 15
+    Number.isInteger(value) && Math.abs(value) < 1e15
       ? shortest
       : layOut(strictFloat8(Math.abs(value), digitsOf(shortest)), 15);
   return value < 0 ? `-${text}` : text;
@@ -93,8 +93,8 @@ function strictFloat8(value: number, shortest: Digits): Digits {
   const below = exact - BigInt(nextDown(value));
   if (decimal - exact !== above / 2n && exact - decimal !== below / 2n) return shortest;
   for (let precision = shortest.digits.length + 1; precision <= 17; precision += 1) {
-    const longer = digitsOf(value.toPrecision(precision));
-    if (Number(`0.${longer.digits}e${longer.point}`) === value) return longer;
+    const longer = digitsOf(roundTo(value, precision));
+    if (longer.digits !== shortest.digits && Number(`0.${longer.digits}e${longer.point}`) === value) return longer;
   }
   return shortest;
 }
@@ -130,7 +130,7 @@ function shortestFloat4(value: number): Digits {
   const low = (value + down) / 2;
   // A normal float4 tells any two 6-digit decimals apart, so a shorter one would show as trailing zeros at 6 digits.
   for (let precision = bits < 0x00800000 ? 1 : 6; precision < 9; precision += 1) {
-    const text = value.toPrecision(precision);
+    const text = roundTo(value, precision);
     const nearest = Number(text);
     if (nearest > low && nearest < high) return digitsOf(text);
     // Below a power of two the interval is lopsided: the nearest decimal may be out below while the next one up is in.
@@ -143,5 +143,20 @@ function shortestFloat4(value: number): Digits {
       if (number > low && number < high) return digitsOf(number.toPrecision(precision));
     }
   }
-  return digitsOf(value.toPrecision(9));
+  return digitsOf(roundTo(value, 9));
+}
+
+/** More digits than this are never zero by chance. */
+const EXACT_DIGITS = 60;
+
+/** toPrecision, but a tie goes to the even digit, as in Postgres, and not away from zero. */
+function roundTo(value: number, precision: number): string {
+  const rounded = value.toPrecision(precision);
+  const longer = value.toPrecision(precision + 1);
+  const e = longer.indexOf('e');
+  if (longer.charCodeAt((e < 0 ? longer.length : e) - 1) !== 53) return rounded;
+  const exact = digitsOf(value.toPrecision(EXACT_DIGITS));
+  if (exact.digits.length !== precision + 1) return rounded;
+  const isEven = (exact.digits.charCodeAt(precision - 1) & 1) === 0;
+  return isEven ? `0.${exact.digits.slice(0, precision)}e${exact.point}` : rounded;
 }

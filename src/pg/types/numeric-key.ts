@@ -3,9 +3,10 @@
 //
 //   class byte        1 -Infinity, 2 negative, 3 zero, 4 positive, 5 Infinity, 6 NaN (which Postgres sorts last)
 //   exponent          of 100, with the value = 0.D1D2… × 100^exponent; three bytes, biased
-//   digits            base 100, one byte each, first and last not zero
+//   digits            base 100, one byte each, plus one; the last is not zero
 //
-// In a negative number exponent and digits are inverted and a 0xFF ends it, so that larger sizes sort first.
+// In a negative number exponent and digits are inverted and a 0xFF, which no inverted digit is, ends it: larger sizes sort
+// first.
 
 const CLASS = { negativeInfinity: 1, negative: 2, zero: 3, positive: 4, infinity: 5, nan: 6 } as const;
 
@@ -67,7 +68,7 @@ export function numericKey(text: string): Uint8Array {
   for (let pair = 0; pair < pairs; pair += 1) {
     const tens = pair === 0 && odd === 1 ? 0 : (digits[source++] as number);
     const ones = source < count ? (digits[source++] as number) : 0;
-    key[4 + pair] = tens * 10 + ones;
+    key[4 + pair] = tens * 10 + ones + 1;
   }
   if (negative) {
     for (let at = 1; at < 4 + pairs; at += 1) key[at] = 255 - (key[at] as number);
