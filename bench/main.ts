@@ -3,6 +3,7 @@
 
 import { loadavg } from 'node:os';
 import { nearest } from '../src/config/load.ts';
+import { apply } from './apply.ts';
 import { bigTransaction } from './big-transaction.ts';
 import { bootstrap } from './bootstrap.ts';
 import { catchUp } from './catch-up.ts';
@@ -13,7 +14,7 @@ import { renderJson, renderTable } from './lib/report.ts';
 import { propagation } from './propagation.ts';
 import { start } from './start.ts';
 
-const BENCHES: readonly Bench[] = [propagation, catchUp, bootstrap, edgeRead, bigTransaction, fanOut, start];
+const BENCHES: readonly Bench[] = [propagation, catchUp, bootstrap, edgeRead, bigTransaction, fanOut, start, apply];
 
 const USAGE = `Usage: npm run bench -- NAME [options]
 
