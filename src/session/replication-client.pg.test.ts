@@ -1,0 +1,291 @@
+// Replication against real servers: slots, snapshots, the stream, its feedback.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { needs, startPostgres, type TestPostgres, waitFor } from '../../test/harness.ts';
+import { sessionWorld } from '../../test/session-world.ts';
+import type { Fault } from '../base/fault.ts';
+import { formatLsn, type Lsn, LSN_ZERO } from '../pg/lsn.ts';
+import { PgoutputDecoder, type PgoutputMessage } from '../wire/pgoutput.ts';
+import { ClientSession } from './client-session.ts';
+import { parseConnectionString } from './connection-string.ts';
+import { publicationNames, ReplicationClient, type ReplicationStream } from './replication-client.ts';
+
+/** One line per message: what a person would write down. */
+function describeMessage(message: PgoutputMessage): string {
+  const show = (values: (string | null | undefined)[]): string =>
+    values.map((value) => (value === undefined ? '~' : (value ?? 'NULL'))).join(',');
+  switch (message.tag) {
+    case 'relation':
+      return `R ${message.schema}.${message.name} ${message.replicaIdentity} ${message.columns.map(({ name, key }) => (key ? `*${name}` : name)).join(',')}`;
+    case 'insert':
+      return `I ${show(message.row.texts())}`;
+    case 'update':
+      return `U ${message.oldKind}${message.oldKind === '' ? '' : show(message.old.texts())} -> ${show(message.row.texts())}`;
+    case 'delete':
+      return `D ${message.oldKind}${show(message.old.texts())}`;
+    case 'message':
+      return `M ${message.transactional} ${message.prefix} ${Buffer.from(message.content).toString()}`;
+    case 'truncate':
+      return `T ${message.relations.length} ${message.cascade} ${message.restartIdentity}`;
+    case 'type':
+      return `Y ${message.schema}.${message.name}`;
+    case 'beginPrepare':
+    case 'prepare':
+    case 'commitPrepared':
+    case 'rollbackPrepared':
+    case 'streamPrepare':
+      return `${message.tag} ${message.gid}`;
+    default:
+      return message.tag;
+  }
+}
+
+/** Collects a stream as lines. */
+class Recorder {
+  readonly lines: string[] = [];
+  readonly decoder = new PgoutputDecoder();
+  rows = 0;
+  endLsn: Lsn = LSN_ZERO;
+  keepalives = 0;
+  over: Error | 'in order' | null = null;
+  quiet = false;
+
+  data(buffer: Buffer, start: number, end: number): void {
+    const message = this.decoder.decode(buffer, start, end);
+    if (message.tag === 'insert') this.rows += 1;
+    if (message.tag === 'commit' || message.tag === 'streamCommit') this.endLsn = message.endLsn;
+    if (!this.quiet) this.lines.push(describeMessage(message));
+  }
+
+  keepalive(): void {
+    this.keepalives += 1;
+  }
+
+  ended(error?: Error): void {
+    this.over = error ?? 'in order';
+  }
+
+  async take(count: number): Promise<string[]> {
+    await waitFor(`${count} lines of ${JSON.stringify(this.lines)}`, () => this.lines.length >= count);
+    return this.lines.splice(0);
+  }
+}
+
+for (const version of ['15', '18'] as const) {
+  describe.skipIf(!needs(`postgres-${version}`))(`replication from PostgreSQL ${version}`, () => {
+    const world = sessionWorld();
+    let postgres: TestPostgres;
+
+    beforeAll(async () => {
+      postgres = await startPostgres({
+        version,
+        settings: { logical_decoding_work_mem: '64kB', wal_sender_timeout: '30s' },
+      });
+      await postgres.sql(`
+        create type mood as enum ('sad', 'happy');
+        create table t (id int primary key, big text, m mood);
+        alter table t alter column big set storage external;
+        create publication p for table t`);
+    });
+    afterAll(async () => {
+      await postgres[Symbol.asyncDispose]();
+    });
+
+    const options = (): Parameters<typeof ReplicationClient.connect>[1] => ({
+      target: parseConnectionString(`${postgres.url}?sslmode=disable`),
+      parameters: { options: '-c DateStyle=ISO -c TimeZone=UTC' },
+    });
+
+    const start = (
+      client: ReplicationClient,
+      slot: string,
+      recorder: Recorder,
+      more: Record<string, string> = {},
+      lsn = LSN_ZERO,
+    ): Promise<ReplicationStream> =>
+      client.startReplication(
+        { slot, lsn, options: { proto_version: '1', publication_names: publicationNames(['p']), ...more } },
+        recorder,
+      );
+
+    test('identifies the system', async () => {
+      await using client = await ReplicationClient.connect(world, options());
+      const identity = await client.identifySystem();
+      expect(identity.systemId).toBe(String(await postgres.value('select system_identifier from pg_control_system()')));
+      expect(identity).toMatchObject({ timeline: 1, database: 'postgres' });
+      expect(identity.flushedLsn).toBeGreaterThan(0n);
+    });
+
+    test('exports a snapshot that ends exactly where the stream begins', async () => {
+      await postgres.sql('truncate t; insert into t select i from generate_series(1, 10) i');
+      await using client = await ReplicationClient.connect(world, options());
+      const slot = await client.createSlot({ name: 'exporting', temporary: true, snapshot: 'export' });
+      await postgres.sql('insert into t values (11)');
+      await using reader = await ClientSession.connect(world, options());
+      await reader.query('begin isolation level repeatable read read only');
+      await reader.query(`set transaction snapshot '${slot.snapshot}'`);
+      expect((await reader.query('select count(*) from t')).rows).toEqual([['10']]);
+      const recorder = new Recorder();
+      await start(client, 'exporting', recorder);
+      expect(await recorder.take(5)).toEqual([
+        'begin',
+        'Y public.mood',
+        'R public.t d *id,big,m',
+        'I 11,NULL,NULL',
+        'commit',
+      ]);
+    });
+
+    test('streams every kind of change, and stops in order', async () => {
+      await postgres.sql('truncate t');
+      await using client = await ReplicationClient.connect(world, options());
+      await client.createSlot({ name: 'changes', temporary: true, snapshot: 'nothing' });
+      const recorder = new Recorder();
+      const stream = await start(client, 'changes', recorder, { messages: 'true' });
+      await postgres.sql(`insert into t values (1, repeat('x', 10000), 'sad')`);
+      await postgres.sql(`update t set m = 'happy'`);
+      await postgres.sql('update t set id = 2');
+      await postgres.sql('delete from t');
+      await postgres.sql('truncate t restart identity');
+      await postgres.sql(`select pg_logical_emit_message(true, 'prefix', 'content')`);
+      await waitFor('the message', () => recorder.lines.at(-2)?.startsWith('M') === true);
+      const lines = recorder.lines.splice(0).filter((line) => line !== 'begin' && line !== 'commit');
+      expect(lines).toEqual([
+        'Y public.mood',
+        'R public.t d *id,big,m',
+        `I 1,${'x'.repeat(10000)},sad`,
+        'U  -> 1,~,happy',
+        'U K1,NULL,NULL -> 2,~,happy',
+        'D K2,NULL,NULL',
+        ...(lines.includes('T 1 false true') ? lines.slice(6, lines.indexOf('T 1 false true')) : []),
+        'T 1 false true',
+        'M true prefix content',
+      ]);
+      stream.stop();
+      await waitFor('the end', () => recorder.over !== null);
+      expect(recorder.over).toBe('in order');
+      expect((await client.identifySystem()).timeline).toBe(1);
+    });
+
+    test('what is reported as flushed is not sent again, what is not is', async () => {
+      await using client = await ReplicationClient.connect(world, options());
+      await client.createSlot({ name: `acked`, snapshot: 'nothing' });
+      const recorder = new Recorder();
+      const stream = await start(client, 'acked', recorder);
+      await postgres.sql('truncate t; insert into t values (1); ');
+      await postgres.sql('insert into t values (2)');
+      await waitFor('both', () => recorder.rows === 2);
+      const { endLsn } = recorder;
+      stream.report({ written: endLsn, flushed: endLsn, applied: endLsn });
+      stream.sendStatus();
+      await waitFor(
+        'the slot to move',
+        async () =>
+          (await postgres.value(`select confirmed_flush_lsn from pg_replication_slots where slot_name = 'acked'`)) ===
+          formatLsn(endLsn),
+      );
+      await postgres.sql('insert into t values (3)');
+      await waitFor('the third', () => recorder.rows === 3);
+      client.session.destroy();
+      await using again = await ReplicationClient.connect(world, options());
+      const second = new Recorder();
+      await waitFor(
+        'the slot to be free',
+        async () =>
+          (await postgres.value(`select active from pg_replication_slots where slot_name = 'acked'`)) === 'false',
+      );
+      const stopped = await start(again, 'acked', second);
+      expect((await second.take(5)).at(-2)).toBe('I 3,NULL,NULL');
+      stopped.stop();
+      await waitFor('the end', () => second.over !== null);
+      await again.dropSlot('acked', { wait: true });
+    });
+
+    test('streams a large transaction while it runs, and its aborted parts are marked', async () => {
+      await using client = await ReplicationClient.connect(world, options());
+      await client.createSlot({ name: 'streaming', temporary: true, snapshot: 'nothing' });
+      const recorder = new Recorder();
+      await start(client, 'streaming', recorder, { proto_version: '2', streaming: 'on' });
+      await postgres.sql('truncate t');
+      await waitFor('the truncate', () => recorder.lines.includes('commit'));
+      recorder.lines.length = 0;
+      await postgres.sql(`
+        begin;
+        insert into t select i, repeat('a', 100) from generate_series(1, 2000) i;
+        savepoint s; insert into t select i, repeat('b', 100) from generate_series(2001, 4000) i; rollback to s;
+        insert into t values (5000);
+        commit`);
+      await waitFor('the commit', () => recorder.lines.at(-1) === 'streamCommit');
+      const kinds = new Set(recorder.lines.map((line) => (line.startsWith('I') ? 'I' : line)));
+      expect([...kinds].sort()).toEqual(
+        [
+          'I',
+          'R public.t d *id,big,m',
+          'Y public.mood',
+          'streamAbort',
+          'streamCommit',
+          'streamStart',
+          'streamStop',
+        ].sort(),
+      );
+      expect(recorder.rows).toBeGreaterThan(2001);
+    });
+
+    test('streams prepared transactions with two_phase', async () => {
+      await using client = await ReplicationClient.connect(world, options());
+      await client.createSlot({ name: 'twophase', temporary: true, snapshot: 'nothing', twoPhase: true });
+      const recorder = new Recorder();
+      await start(client, 'twophase', recorder, { proto_version: '3', two_phase: 'on' });
+      await postgres.sql('truncate t');
+      await postgres.sql(`begin; insert into t values (1); prepare transaction 'one'`);
+      await postgres.sql(`commit prepared 'one'`);
+      await postgres.sql(`begin; insert into t values (2); prepare transaction 'two'`);
+      await postgres.sql(`rollback prepared 'two'`);
+      await waitFor('the rollback', () => recorder.lines.includes('rollbackPrepared two'));
+      expect(recorder.lines.filter((line) => / (one|two)$/.test(line))).toEqual([
+        'beginPrepare one',
+        'prepare one',
+        'commitPrepared one',
+        'beginPrepare two',
+        'prepare two',
+        'rollbackPrepared two',
+      ]);
+    });
+
+    test('a paused stream survives wal_sender_timeout, and loses nothing', async () => {
+      const impatient = { ...options(), parameters: { options: '-c wal_sender_timeout=600ms' } };
+      await using client = await ReplicationClient.connect(world, impatient);
+      await client.createSlot({ name: 'paused', temporary: true, snapshot: 'nothing' });
+      const recorder = new Recorder();
+      recorder.quiet = true;
+      await postgres.sql('truncate t');
+      const stream = await start(client, 'paused', recorder);
+      stream.pause();
+      await postgres.sql(`insert into t select i, repeat('x', 1000) from generate_series(1, 20000) i`);
+      // Status goes out every 200 ms: after five different ones the server's patience would have been over.
+      const replies = new Set<string | null>();
+      await waitFor('status while paused', async () => {
+        replies.add(await postgres.value('select reply_time::text from pg_stat_replication'));
+        return replies.size > 5;
+      });
+      expect(recorder.rows).toBe(0);
+      expect(recorder.over).toBeNull();
+      stream.resume();
+      await waitFor('all rows', () => recorder.rows === 20_000);
+    });
+
+    test('a lost server is told with a reason', async () => {
+      await using client = await ReplicationClient.connect(world, options());
+      await client.createSlot({ name: 'lost', temporary: true, snapshot: 'nothing' });
+      const recorder = new Recorder();
+      await start(client, 'lost', recorder);
+      await postgres.sql(`select pg_terminate_backend(pid) from pg_stat_replication`);
+      await waitFor('the end', () => recorder.over !== null);
+      expect((recorder.over as Fault).code).toBe('server-stopping');
+      const missing = ReplicationClient.connect(world, options()).then((again) =>
+        start(again, 'no_such_slot', new Recorder()).catch((error: Fault) => error),
+      );
+      expect(((await missing) as Fault).sqlstate).toBe('42704');
+    });
+  });
+}
