@@ -45,7 +45,7 @@ function importsOf(text: string): Import[] {
   ];
 }
 
-const isTest = (path: string): boolean => /\.(test|bench|fuzz|suite|d)\.tsx?$/.test(path);
+const isTest = (path: string): boolean => /\.(test|bench|fuzz|suite|d)\.tsx?$|\/testdata\//.test(path);
 const folderOf = (path: string): string | null => /^src\/([^/]+)\//.exec(path)?.[1] ?? null;
 
 function checkImports(path: string, text: string, files: ReadonlyMap<string, string>, complain: Complain): string[] {
