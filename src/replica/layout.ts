@@ -126,13 +126,14 @@ export function sqlColumnName(image: { readonly attnum: number; readonly name: s
   return plain ? image.name : `${image.name}$${image.attnum}`;
 }
 
-/** Attnums whose values find exactly one row, or none. */
+/** Attnums whose values find exactly one row; empty when there are none such. */
 function keyAttnums(image: TableImage): readonly number[] {
-  if (image.replicaIdentity === 'd' || image.replicaIdentity === 'i') return image.identityAttnums;
-  if (image.replicaIdentity !== 'f') return [];
-  // The old row comes whole, so its primary key finds it; a deferrable one may have duplicates for a while.
+  if (image.replicaIdentity === 'i') return image.identityAttnums;
+  if (image.replicaIdentity === 'n') return [];
+  // A primary key serves both 'd' and 'f' (where the old row comes whole), unless it is deferrable: then it may have
+  // duplicates for a while, and Postgres does not take it for an identity either.
   const primary = image.constraints.find((constraint) => constraint.type === 'p');
-  return primary !== undefined && primary.definition.includes(' DEFERRABLE') ? [] : image.primaryKeyAttnums;
+  return primary !== undefined && / DEFERRABLE/.test(primary.definition) ? [] : image.primaryKeyAttnums;
 }
 
 /** Plain btree indexes over columns help here as they help there. */

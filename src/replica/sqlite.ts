@@ -23,6 +23,7 @@ export interface SqliteOptions {
   readonly synchronous?: 'full' | 'normal' | 'off';
   readonly cacheKib?: number;
   readonly busyTimeoutMs?: number;
+  readonly fileBytesMax?: number;
 }
 
 /** What running a statement gave. */
@@ -71,6 +72,10 @@ export class Sqlite {
         this.exec('PRAGMA query_only = ON');
       } else {
         this.exec(`PRAGMA synchronous = ${options.synchronous ?? 'normal'}`);
+        if (options.fileBytesMax !== undefined) {
+          const pageBytes = Number(this.value('PRAGMA page_size'));
+          this.exec(`PRAGMA max_page_count = ${Math.ceil(options.fileBytesMax / pageBytes)}`);
+        }
       }
     } catch (error) {
       this.close();

@@ -35,6 +35,8 @@ export interface ReplicaWriterOptions {
   /** `full` where the flush is acknowledged upstream as durable; `normal` where the upstream still has what a power loss takes. */
   readonly synchronous: 'full' | 'normal' | 'off';
   readonly cacheKib?: number;
+  /** The database file never grows beyond this: reaching it is a `disk-full`, like a full disk. No bound when not given. */
+  readonly fileBytesMax?: number;
 }
 
 /** Reads a message's JSON; the stream's own messages come from our own trigger or source. */
@@ -411,5 +413,6 @@ function sqliteOptions(mode: 'create' | 'write', options: ReplicaWriterOptions):
     mode,
     synchronous: options.synchronous,
     ...(options.cacheKib === undefined ? {} : { cacheKib: options.cacheKib }),
+    ...(options.fileBytesMax === undefined ? {} : { fileBytesMax: options.fileBytesMax }),
   };
 }
