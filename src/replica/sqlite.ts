@@ -37,7 +37,10 @@ export interface Statement {
   run(values: readonly SqliteValue[]): RunResult;
   get(values: readonly SqliteValue[]): SqliteValue[] | null;
   all(values: readonly SqliteValue[]): SqliteValue[][];
-  /** Rows one by one; leaving the loop early resets the statement. */
+  /**
+   * Rows one by one; leaving the loop early resets the statement. The driver gives them as objects, so that only a
+   * statement whose columns have different names, none of them a number, is read bit by bit; others are read whole.
+   */
   iterate(values: readonly SqliteValue[]): IterableIterator<SqliteValue[]>;
   finalize(): void;
 }
@@ -123,11 +126,16 @@ export class Sqlite {
     } catch (error) {
       throw faultFromSqlite(error, 'SQLite');
     }
+    let isIterable: boolean | null = null;
     const statement: Statement = {
       run: (values) => native.run(values as unknown as SQLQueryBindings),
-      get: (values) => native.values(values as unknown as SQLQueryBindings)[0] as SqliteValue[] | null,
+      get: (values) => (native.values(values as unknown as SQLQueryBindings)[0] ?? null) as SqliteValue[] | null,
       all: (values) => native.values(values as unknown as SQLQueryBindings) as SqliteValue[][],
-      iterate: (values) => iterateRows(native, values),
+      iterate: (values) => {
+        isIterable ??= hasDistinctNames(native.columnNames);
+        if (isIterable) return iterateRows(native, values);
+        return (native.values(values as unknown as SQLQueryBindings) as SqliteValue[][]).values();
+      },
       finalize: () => {
         this.#statements.delete(statement);
         native.finalize();
@@ -169,6 +177,11 @@ function* iterateRows(
   for (const row of native.iterate(values as unknown as SQLQueryBindings)) {
     yield Object.values(row as object) as SqliteValue[];
   }
+}
+
+/** Whether an object with these keys keeps all of them, in this order: JavaScript puts numbers first. */
+function hasDistinctNames(names: readonly string[]): boolean {
+  return new Set(names).size === names.length && !names.some((name) => /^\d+$/.test(name));
 }
 
 function assertVersion(database: Database): void {

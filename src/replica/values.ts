@@ -78,7 +78,8 @@ function encodeInteger(bytes: Uint8Array, start: number, end: number): number | 
 }
 
 function encodeIntegerText(value: string): number | bigint {
-  return value.length > SAFE_DIGITS ? BigInt(value) : Number(value);
+  const digits = value.startsWith('-') ? value.length - 1 : value.length;
+  return digits > SAFE_DIGITS ? BigInt(value) : Number(value);
 }
 
 const integer: ValueCodec = {

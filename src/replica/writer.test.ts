@@ -539,6 +539,34 @@ test('many source transactions share one flush; advance moves the position witho
   expect(reader.state().position.lsn).toBe(999_999n);
 });
 
+test('a stream that is out of order is refused and writes nothing', () => {
+  const { stream, rows, writer } = world([ITEMS]);
+  expect(faultCode(() => stream.insert(ITEMS.oid, ['1', null, null]))).toBe('stream-out-of-order');
+  expect(faultCode(() => stream.truncate(ITEMS.oid))).toBe('stream-out-of-order');
+  expect(faultCode(() => stream.commit())).toBe('stream-out-of-order');
+  stream.begin();
+  stream.insert(ITEMS.oid, ['1', null, null]);
+  expect(faultCode(() => stream.begin())).toBe('stream-out-of-order');
+  writer.flush();
+  expect(rows(ITEMS.oid)).toEqual([]);
+});
+
+test('a change that finds no whole row is a divergence too', () => {
+  const { stream } = world([PLAIN]);
+  stream.begin();
+  expect(faultCode(() => stream.delete(30, 'O', ['1', '1', null]))).toBe('replica-diverged');
+  const textOnly = tableImage({
+    oid: 31,
+    name: 'text_only',
+    replicaIdentity: 'f',
+    primaryKeyAttnums: [],
+    columns: [{ name: 'a', typeOid: OID.text }],
+  });
+  const { stream: other } = world([textOnly]);
+  other.begin();
+  expect(faultCode(() => other.update(31, ['b'], { kind: 'O', row: ['a'] }))).toBe('replica-diverged');
+});
+
 test('in-progress transactions are not for replicas', () => {
   const { stream } = world([ITEMS]);
   expect(faultCode(() => stream.message({ tag: 'streamStart', xid: 5, first: true }))).toBe('stream-unsupported');

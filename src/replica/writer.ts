@@ -31,6 +31,9 @@ const WAL_BYTES_KEPT = 64 * 1024 * 1024;
  */
 const CHECKPOINT_PAGES = 8192;
 
+/** Outside a source transaction, inside one that is applied, or inside one that the replica has already. */
+type Mode = 'idle' | 'applying' | 'skipping';
+
 export interface ReplicaWriterOptions {
   /** `full` where the flush is acknowledged upstream as durable; `normal` where the upstream still has what a power loss takes. */
   readonly synchronous: 'full' | 'normal' | 'off';
@@ -64,8 +67,7 @@ export class ReplicaWriter {
   readonly #touched = new Set<number>();
   readonly #relations = new Map<number, RelationMessage>();
   readonly #tables = new Map<number, TableWriter>();
-  #isInTransaction = false;
-  #isSkipping = false;
+  #mode: Mode = 'idle';
   #isDirty = false;
   #hasSchemaChanged = false;
   #pendingTransactions = 0;
@@ -144,7 +146,7 @@ export class ReplicaWriter {
 
   /** True between Begin and Commit of a source transaction. */
   get isInTransaction(): boolean {
-    return this.#isInTransaction;
+    return this.#mode !== 'idle';
   }
 
   /** Source transactions applied and not flushed. */
@@ -170,7 +172,7 @@ export class ReplicaWriter {
 
   /**
    * Applies one message of a plain (not streamed) pgoutput stream. A failure rolls back to the last flush before it is
-   * thrown: Fault `replica-diverged`, `replica-schema-unknown`, `disk-full`, `disk-failed`.
+   * thrown: Fault `replica-diverged`, `replica-schema-unknown`, `stream-out-of-order`, `disk-full`, `disk-failed`.
    */
   apply(message: PgoutputMessage): void {
     try {
@@ -183,7 +185,7 @@ export class ReplicaWriter {
 
   /** Commits rows and position. Not inside a source transaction. */
   flush(): Position {
-    assert(!this.#isInTransaction, 'flush inside a source transaction');
+    assert(this.#mode === 'idle', 'flush inside a source transaction');
     if (!this.#isDirty && this.#pendingLsn === this.#position.lsn) return this.#position;
     try {
       this.#ensureBegun();
@@ -212,8 +214,7 @@ export class ReplicaWriter {
         // SQLite has rolled back by itself, as it does when the disk is full.
       }
     }
-    this.#isInTransaction = false;
-    this.#isSkipping = false;
+    this.#mode = 'idle';
     this.#isDirty = false;
     this.#pendingTransactions = 0;
     this.#pendingChanges = 0;
@@ -229,13 +230,13 @@ export class ReplicaWriter {
 
   /** Moves the position without rows: nothing for us happened in the core up to `lsn`. Needs a `flush`. */
   advance(lsn: Lsn): void {
-    assert(!this.#isInTransaction, 'advance inside a source transaction');
+    assert(this.#mode === 'idle', 'advance inside a source transaction');
     if (lsn > this.#pendingLsn) this.#pendingLsn = lsn;
   }
 
   /** Takes over a new epoch at a position both histories share, e.g. after a failover that lost nothing. Flushed. */
   setEpoch(epoch: Epoch): void {
-    assert(!this.#isInTransaction, 'epoch change inside a source transaction');
+    assert(this.#mode === 'idle', 'epoch change inside a source transaction');
     if (sameEpoch(epoch, this.#position.epoch)) return;
     this.flush();
     const position = { epoch, lsn: this.#position.lsn };
@@ -262,17 +263,17 @@ export class ReplicaWriter {
   #apply(message: PgoutputMessage): void {
     switch (message.tag) {
       case 'insert':
-        if (this.#isSkipping) return;
+        if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         this.#table(message.relation).insert(message.row);
         this.#counted(message.relation, 1);
         return;
       case 'update':
-        if (this.#isSkipping) return;
+        if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         this.#table(message.relation).update(message.oldKind === '' ? null : message.old, message.row);
         this.#pendingChanges += 1;
         return;
       case 'delete':
-        if (this.#isSkipping) return;
+        if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         this.#table(message.relation).delete(message.old);
         this.#counted(message.relation, -1);
         return;
@@ -288,12 +289,13 @@ export class ReplicaWriter {
         this.#forgetTable(message.oid);
         return;
       case 'truncate':
-        if (this.#isSkipping) return;
+        if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         for (const oid of message.relations) this.#truncate(oid);
         return;
       case 'message':
         // A message outside a transaction changes nothing here: schema changes are transactional.
-        if (this.#isSkipping || !message.transactional) return;
+        if (!message.transactional) return;
+        if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         if (message.prefix === SCHEMA_MESSAGE_PREFIX) {
           this.#changeSchema(parseContent<SchemaChange>(message.content, message.prefix));
         } else if (message.prefix === ROWS_MESSAGE_PREFIX) {
@@ -322,22 +324,25 @@ export class ReplicaWriter {
   }
 
   #beginTransaction(finalLsn: Lsn): void {
-    assert(!this.#isInTransaction, 'begin inside a source transaction');
-    this.#isInTransaction = true;
+    if (this.#mode !== 'idle') throw outOfOrder('a transaction begins inside another');
     // A commit record that begins before our position ends at or before it: we have that transaction.
-    this.#isSkipping = finalLsn < this.#pendingLsn;
-    if (!this.#isSkipping) this.#ensureBegun();
+    this.#mode = finalLsn < this.#pendingLsn ? 'skipping' : 'applying';
+    if (this.#mode === 'applying') this.#ensureBegun();
   }
 
   #commitTransaction(endLsn: Lsn): void {
-    assert(this.#isInTransaction, 'commit outside a source transaction');
-    this.#isInTransaction = false;
-    if (this.#isSkipping) {
-      this.#isSkipping = false;
-      return;
-    }
+    if (this.#mode === 'idle') throw outOfOrder('a transaction ends that never began');
+    const wasApplied = this.#mode === 'applying';
+    if (wasApplied && endLsn <= this.#pendingLsn) throw outOfOrder('a transaction ends before the one in front of it');
+    this.#mode = 'idle';
+    if (!wasApplied) return;
     this.#pendingLsn = endLsn;
     this.#pendingTransactions += 1;
+  }
+
+  /** A change inside a transaction that we have is passed over; one outside any transaction is refused. */
+  #notApplying(tag: string): void {
+    if (this.#mode === 'idle') throw outOfOrder(`a ${tag} came outside a transaction`);
   }
 
   #ensureBegun(): void {
@@ -354,7 +359,8 @@ export class ReplicaWriter {
 
   #truncate(oid: number): void {
     // Tables that are not ours may be truncated along with ours by CASCADE.
-    if (this.#catalogue.table(oid) === undefined) return;
+    const image = this.#catalogue.table(oid);
+    if (image === undefined || !isStored(image)) return;
     this.#table(oid).truncate();
     this.#counts.set(oid, 0);
     this.#touched.add(oid);
@@ -406,6 +412,15 @@ export class ReplicaWriter {
     for (const table of this.#tables.values()) table.close();
     this.#tables.clear();
   }
+}
+
+function outOfOrder(what: string): Fault {
+  return new Fault('stream-out-of-order', {
+    message: `the change stream is out of order: ${what}`,
+    hint: 'the connection is made again; what is not flushed is sent again',
+    sqlstate: '08P01',
+    retryable: true,
+  });
 }
 
 function sqliteOptions(mode: 'create' | 'write', options: ReplicaWriterOptions): SqliteOptions {
