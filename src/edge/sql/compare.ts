@@ -1,0 +1,118 @@
+// Comparisons: which operator Postgres would choose for two types, and the SQLite expression that decides the same.
+
+import { OID } from '../../pg/oid.ts';
+import { sqlLiteral } from '../../replica/values.ts';
+import { coerce, constantOf, typed, untypedTo } from './coerce.ts';
+import {
+  type Draft,
+  type Expression,
+  derived,
+  isUntyped,
+  mergeCollations,
+  requireC,
+  requireDeterministic,
+  type Term,
+} from './expression.ts';
+import { Forward } from './forward.ts';
+
+export type ComparisonOperator = '=' | '<>' | '<' | '<=' | '>' | '>=';
+
+export function isComparison(name: string): name is ComparisonOperator {
+  return name === '=' || name === '<>' || name === '<' || name === '<=' || name === '>' || name === '>=';
+}
+
+/** `left operator right`. */
+export function compare(operator: ComparisonOperator, left: Term, right: Term, draft: Draft): Expression {
+  const [a, b] = operands(left, right, draft);
+  const isEquality = operator === '=' || operator === '<>';
+  requireComparable(a, b, isEquality);
+  const sqlOf = (operand: Expression): (() => string) => (isEquality ? keyOf(operand) : () => orderKey(operand, draft));
+  const sqlA = sqlOf(a);
+  const sqlB = sqlOf(b);
+  return derived(draft.facts(OID.bool), [a, b], () => `(${sqlA()} ${operator} ${sqlB()})`, {
+    equality: operator === '=' ? { left: a, right: [b] } : null,
+  });
+}
+
+/** `left IS [NOT] DISTINCT FROM right`. */
+export function distinctFrom(left: Term, right: Term, negated: boolean, draft: Draft): Expression {
+  const [a, b] = operands(left, right, draft);
+  requireComparable(a, b, true);
+  const operator = negated ? 'IS' : 'IS NOT';
+  const sqlA = keyOf(a);
+  const sqlB = keyOf(b);
+  return derived(draft.facts(OID.bool), [a, b], () => `(${sqlA()} ${operator} ${sqlB()})`, { nullable: false });
+}
+
+function requireComparable(a: Expression, b: Expression, isEquality: boolean): void {
+  const collation = mergeCollations([a, b]);
+  if (isEquality) requireDeterministic(collation);
+  else requireC(collation);
+}
+
+/** SQL that is equal when the values are. Throws when the type has none. */
+export function keyOf(expression: Expression): () => string {
+  if (expression.key === null) throw new Forward('unproven-type', `values of type ${expression.typeOid} do not compare here`);
+  return expression.key;
+}
+
+/** SQL that orders as the values do, collation aside. */
+export function orderKey(expression: Expression, draft: Draft): string {
+  const { facts } = expression;
+  if (!facts.isOrdered) throw new Forward('unproven-type', `values of type ${expression.typeOid} are not ordered here`);
+  const key = keyOf(expression)();
+  if (facts.family !== 'enum') return key;
+  const labels = draft.catalogue.type(facts.oid)?.enumLabels ?? [];
+  if (labels.length === 0) throw new Forward('unproven-type', 'an enum without labels');
+  const cases = labels.map((label, index) => `WHEN ${sqlLiteral(label)} THEN ${index}`);
+  return `CASE ${key} ${cases.join(' ')} END`;
+}
+
+/** Both operands in the types of the operator that Postgres would choose. */
+export function operands(left: Term, right: Term, draft: Draft): [Expression, Expression] {
+  if (isUntyped(left)) {
+    if (isUntyped(right)) return [typed(left, draft), typed(right, draft)];
+    const b = operand(right, draft);
+    return [untypedTo(left, b.typeOid, draft), b];
+  }
+  const a = operand(left, draft);
+  if (isUntyped(right)) return [a, untypedTo(right, a.typeOid, draft)];
+  const b = operand(right, draft);
+  const family = a.facts.family;
+  if (family === b.facts.family) {
+    if (family === 'opaque') throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
+    if (a.typeOid === b.typeOid || family === 'integer' || family === 'float') return [a, b];
+  }
+  if (b.constant !== null) {
+    const met = meetConstant(a, b, draft);
+    if (met !== null) return [a, met];
+  } else if (a.constant !== null) {
+    const met = meetConstant(b, a, draft);
+    if (met !== null) return [met, b];
+  }
+  throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
+}
+
+/** varchar has no operators of its own: those of text serve it. */
+function operand(term: Expression, draft: Draft): Expression {
+  return term.typeOid === OID.varchar ? coerce(term, OID.text, draft) : term;
+}
+
+/** A number constant in the type in which it is compared with `other`; null when that is not proven. */
+function meetConstant(other: Expression, constant: Expression, draft: Draft): Expression | null {
+  const source = constant.constant;
+  if (source === null) return null;
+  const isInteger = constant.facts.family === 'integer';
+  if (!isInteger && constant.typeOid !== OID.numeric) return null;
+  switch (other.facts.family) {
+    case 'numeric':
+      return constantOf(OID.numeric, source, draft);
+    case 'float':
+      // float4 meets numbers of other types as float8.
+      return constantOf(OID.float8, source, draft);
+    case 'oid':
+      return isInteger ? constantOf(OID.oid, source, draft) : null;
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,120 @@
+// Which lane a query runs in. Fast means that SQLite finds every row it touches through an index, and that few are touched.
+
+import type { TableImage } from '../../contracts/catalogue.ts';
+import { OID } from '../../pg/oid.ts';
+import type { Catalogue } from '../../replica/catalogue.ts';
+import type { Conjunct, Query } from './select.ts';
+import type { Relation } from './scope.ts';
+
+/** Rows that the fast lane may touch, each found by an index. */
+export const FAST_ROWS_MAX = 128;
+
+export interface Lane {
+  readonly lane: 'fast' | 'slow';
+  /** Most rows the answer can have, when the plan alone says so. */
+  readonly rowsMax: number | null;
+}
+
+export function laneOf(query: Query, catalogue: Catalogue): Lane {
+  const touched = query.hasSubqueries || query.relations.some((relation) => relation.table === null) ? null : lookups(query, catalogue);
+  const rows = query.hasAggregates && !query.isGrouped ? 1 : touched;
+  const rowsMax = query.limit === null ? rows : rows === null ? query.limit : Math.min(rows, query.limit);
+  if (touched !== null && touched <= FAST_ROWS_MAX) return { lane: 'fast', rowsMax };
+  return { lane: isShortScan(query, catalogue) ? 'fast' : 'slow', rowsMax };
+}
+
+/** Rows touched when every relation is looked up by a unique key, constants first; null when one is not. */
+function lookups(query: Query, catalogue: Catalogue): number | null {
+  const bound = new Set<number>();
+  let rows = 1;
+  let isProgressing = true;
+  while (isProgressing) {
+    isProgressing = false;
+    for (const relation of query.relations) {
+      if (bound.has(relation.id)) continue;
+      const found = lookupRows(relation, query.conjuncts, bound, catalogue);
+      if (found === null) continue;
+      bound.add(relation.id);
+      rows *= found;
+      isProgressing = true;
+    }
+  }
+  return bound.size === query.relations.length ? rows : null;
+}
+
+function lookupRows(
+  relation: Relation,
+  conjuncts: readonly Conjunct[],
+  bound: ReadonlySet<number>,
+  catalogue: Catalogue,
+): number | null {
+  const fixed = fixedColumns(relation, conjuncts, bound);
+  let best: number | null = null;
+  for (const key of uniqueKeys(relation.table as TableImage, catalogue)) {
+    let rows = 1;
+    for (const attnum of key) rows *= fixed.get(attnum) ?? Number.POSITIVE_INFINITY;
+    if (Number.isFinite(rows) && (best === null || rows < best)) best = rows;
+  }
+  return best;
+}
+
+/** Columns that are equal to something known before this relation is read: attnum → number of values. */
+function fixedColumns(relation: Relation, conjuncts: readonly Conjunct[], bound: ReadonlySet<number>): Map<number, number> {
+  const fixed = new Map<number, number>();
+  for (const { expression, chooses } of conjuncts) {
+    const { equality } = expression;
+    // ON of a LEFT JOIN limits the rows of its right side only.
+    if (equality === null || (chooses !== null && !chooses.has(relation.id))) continue;
+    // WHERE on the optional side of a join makes it an inner join for SQLite too; but it need not find that.
+    if (chooses === null && relation.isOptional) continue;
+    const sides = [
+      { column: equality.left.column, others: equality.right },
+      ...(equality.right.length === 1 ? [{ column: equality.right[0]?.column ?? null, others: [equality.left] }] : []),
+    ];
+    for (const { column, others } of sides) {
+      if (column === null || column.relation !== relation.id) continue;
+      if (!others.every((other) => [...other.relations].every((each) => bound.has(each)))) continue;
+      fixed.set(column.attnum, Math.min(fixed.get(column.attnum) ?? Number.POSITIVE_INFINITY, others.length));
+    }
+  }
+  return fixed;
+}
+
+/** Unique keys that the replica has an index for: primary key and plain unique indexes, over types it indexes as they compare. */
+function uniqueKeys(table: TableImage, catalogue: Catalogue): (readonly number[])[] {
+  return table.indexes
+    .filter(
+      (index) =>
+        index.unique && index.valid && !index.partial && index.keyAttnums.length > 0 &&
+        index.keyAttnums.every((attnum) => isIndexable(table, attnum, catalogue)),
+    )
+    .map((index) => index.keyAttnums);
+}
+
+function isIndexable(table: TableImage, attnum: number, catalogue: Catalogue): boolean {
+  const column = table.columns.find((each) => each.attnum === attnum);
+  if (column === undefined || !column.replicated) return false;
+  const resolved = catalogue.resolveType(column.typeOid);
+  return resolved !== null && resolved.oid !== OID.numeric && resolved.oid !== OID.bpchar;
+}
+
+/** `SELECT … FROM t [ORDER BY indexed] LIMIT few`: the first rows of a table or of an index. */
+function isShortScan(query: Query, catalogue: Catalogue): boolean {
+  if (query.relations.length === 0) return true;
+  const relation = query.relations[0] as Relation;
+  const { table } = relation;
+  const isPlain =
+    query.relations.length === 1 && table !== null && !query.hasAggregates && !query.isDistinct && !query.hasSubqueries &&
+    !query.hasOffset && query.limit !== null && query.limit <= FAST_ROWS_MAX && query.conjuncts.length === 0;
+  if (!isPlain || table === null) return false;
+  if (query.order.length === 0) return true;
+  // One ascending or descending column that leads an index and is never NULL, so that the index gives the order.
+  const only = query.order.length === 1 ? query.order[0] : undefined;
+  const column = only?.expression.column ?? null;
+  if (only === undefined || column === null || only.expression.nullable || only.expression.facts.family === 'enum') return false;
+  return table.indexes.some(
+    (index) =>
+      index.valid && !index.partial && / USING btree /.test(index.definition) && index.keyAttnums[0] === column.attnum &&
+      index.keyAttnums.every((attnum) => isIndexable(table, attnum, catalogue)),
+  );
+}

@@ -1,0 +1,164 @@
+// Names: which table or column a name in a statement means, by Postgres' rules.
+
+import type { ColumnImage, TableImage } from '../../contracts/catalogue.ts';
+import { quoteAlways } from '../../pg/identifier.ts';
+import type { Catalogue } from '../../replica/catalogue.ts';
+import { sqlColumnName, sqlTableName } from '../../replica/layout.ts';
+import { codecOf } from '../../replica/values.ts';
+import type { Collation, Expression } from './expression.ts';
+import { Forward } from './forward.ts';
+import type { Fields } from './parse.ts';
+import type { PlanningSession } from './plan.ts';
+
+/** A column of something in FROM. */
+export interface RelationColumn {
+  readonly name: string;
+  /** As declared; may be a domain. */
+  readonly typeOid: number;
+  readonly typmod: number;
+  readonly clientTypmod: number;
+  readonly collation: Collation | 'conflict' | null;
+  /** SQL of value and comparison form; null where there is no such form. */
+  readonly value: string;
+  readonly key: string | null;
+  /** What the client is told: 0, 0 when not a table's column. */
+  readonly tableOid: number;
+  readonly attnum: number;
+  readonly notNull: boolean;
+  readonly isReplicated: boolean;
+}
+
+/** Something in FROM that columns may be asked of. */
+export interface Relation {
+  readonly id: number;
+  /** Name it is called by. */
+  readonly alias: string;
+  /** Schema, when a plain table without alias: `schema.table.column` works then. */
+  readonly schema: string | null;
+  readonly columns: readonly RelationColumn[];
+  /** For the lane; null for subqueries. */
+  readonly table: TableImage | null;
+  /** On the side of an outer join that may be missing. Set while FROM is read. */
+  isOptional: boolean;
+}
+
+/** A column as names without a relation, and `*`, see it: USING makes one of two. */
+export interface VisibleColumn {
+  readonly name: string;
+  readonly found: Found;
+}
+
+export type Found = { readonly relation: Relation; readonly column: RelationColumn } | { readonly expression: Expression };
+
+/** What names mean inside one part of FROM. */
+export interface Namespace {
+  readonly relations: readonly Relation[];
+  readonly visible: readonly VisibleColumn[];
+}
+
+/** One query level. */
+export interface Scope {
+  readonly parent: Scope | null;
+  namespace: Namespace;
+  /** Texts of grouped expressions; null when the query does not group. */
+  grouped: ReadonlySet<string> | null;
+  /** Relations whose primary key is grouped: all their columns may be used. */
+  determined: ReadonlySet<number>;
+  /** Where aggregates may stand now. */
+  aggregates: 'allowed' | 'refused';
+  /** Queries of this level's WITH, by name. */
+  readonly subqueries: ReadonlyMap<string, CommonTable>;
+}
+
+export interface CommonTable {
+  readonly select: Fields;
+  /** Those written before it, which it sees. */
+  readonly before: ReadonlyMap<string, CommonTable>;
+  uses: number;
+}
+
+/** Finds a table. Throws Forward when it is not one whose rows are all here. */
+export function findTable(
+  catalogue: Catalogue,
+  session: PlanningSession,
+  schema: string | null,
+  name: string,
+): TableImage {
+  const table = schema === null ? inPath(catalogue, session, name) : catalogue.find(schema, name);
+  if (table === undefined) {
+    if (schema === 'pg_catalog' || schema === 'information_schema' || (schema === null && name.startsWith('pg_'))) {
+      throw new Forward('catalogue', `${name} is read from the core's catalogue`);
+    }
+    throw new Forward('unknown-table', `relation "${name}" is not replicated`);
+  }
+  if (table.kind === 'v') throw new Forward('unknown-table', `"${name}" is a view`);
+  if (table.kind === 'p') throw new Forward('table-not-whole', `"${name}" is partitioned`);
+  if (table.rowSecurity) throw new Forward('table-not-whole', `"${name}" has row security`);
+  if (table.hasChildren) throw new Forward('table-not-whole', `other tables inherit from "${name}"`);
+  if (table.rowFilter !== null) throw new Forward('table-not-whole', `only some rows of "${name}" are here`);
+  return table;
+}
+
+function inPath(catalogue: Catalogue, session: PlanningSession, name: string): TableImage | undefined {
+  for (const schema of session.searchPath) {
+    if (schema === 'pg_catalog' || schema.startsWith('pg_temp')) continue;
+    const table = catalogue.find(schema, name);
+    if (table !== undefined) return table;
+  }
+  return undefined;
+}
+
+/** A table in FROM, under the SQLite alias `t<id>`. */
+export function tableRelation(catalogue: Catalogue, table: TableImage, id: number, alias: string | null): Relation {
+  return {
+    id,
+    alias: alias ?? table.name,
+    schema: alias === null ? table.schema : null,
+    columns: table.columns.map((column) => tableColumn(catalogue, table, column, id)),
+    table,
+    isOptional: false,
+  };
+}
+
+function tableColumn(catalogue: Catalogue, table: TableImage, column: ColumnImage, id: number): RelationColumn {
+  const storageOid = catalogue.storageType(column.typeOid);
+  const sqlName = sqlColumnName(column);
+  const value = `t${id}.${quoteAlways(sqlName)}`;
+  return {
+    name: column.name,
+    typeOid: column.typeOid,
+    typmod: column.typmod,
+    clientTypmod: domainTypmod(catalogue, column),
+    collation:
+      column.collationOid === 0
+        ? null
+        : {
+            oid: column.collationOid,
+            isC: column.collationIsC,
+            isDeterministic: column.collationIsDeterministic,
+            strength: 'implicit',
+          },
+    value,
+    key: codecOf(storageOid).hasKey ? `t${id}.${quoteAlways(`${sqlName}$key`)}` : value,
+    tableOid: table.oid,
+    attnum: column.attnum,
+    notNull: column.notNull,
+    isReplicated: column.replicated,
+  };
+}
+
+/** A client is told the base type of a domain, with the domain's modifier. */
+function domainTypmod(catalogue: Catalogue, column: ColumnImage): number {
+  let { typmod } = column;
+  let type = catalogue.type(column.typeOid);
+  for (let depth = 0; type?.kind === 'd' && depth < 64; depth += 1) {
+    if (typmod === -1) typmod = type.typmod;
+    type = catalogue.type(type.baseOid);
+  }
+  return typmod;
+}
+
+/** `table AS alias` for SQLite's FROM. */
+export function tableSql(table: TableImage, id: number): string {
+  return `${quoteAlways(sqlTableName(table))} AS t${id}`;
+}

@@ -1,0 +1,162 @@
+// What the planner has to know of Postgres' types: how values of each compare in SQLite, how constants of it are bound, how
+// it is read back, and which settings its text depends on.
+
+import { builtinType, isBuiltinArray, OID } from '../../pg/oid.ts';
+import type { Catalogue } from '../../replica/catalogue.ts';
+import { Forward } from './forward.ts';
+import {
+  NEED_BYTEA_HEX,
+  NEED_DATESTYLE_ISO,
+  NEED_FLOAT_SHORTEST,
+  NEED_INTERVALSTYLE_POSTGRES,
+  NEED_MONETARY_DEFAULT,
+  NEED_OUTPUT_DEFAULTS,
+  NEED_TIMEZONE_UTC,
+  type Reader,
+  type Writer,
+} from './plan.ts';
+
+/** Types whose values compare with each other here. Types of one family but `integer`, `float` and `text` are one type. */
+export type Family =
+  | 'integer'
+  | 'float'
+  | 'text'
+  | 'numeric'
+  | 'oid'
+  | 'bool'
+  | 'bytea'
+  | 'uuid'
+  | 'date'
+  | 'time'
+  | 'timestamp'
+  | 'timestamptz'
+  | 'bpchar'
+  | 'name'
+  | 'char'
+  | 'enum'
+  /** Only returned, never compared. */
+  | 'opaque';
+
+export interface TypeFacts {
+  readonly oid: number;
+  readonly family: Family;
+  /** Whether SQLite orders the stored (or key) values as Postgres does; text families also need a C collation. */
+  readonly isOrdered: boolean;
+  /** Whether equal values have equal stored forms, so that DISTINCT and GROUP BY may use what is printed. */
+  readonly isCanonical: boolean;
+  /** Converts constants and parameters to the stored form; null when there are none. */
+  readonly writer: Writer | null;
+  /** The same for the form that is compared, when it is another one. */
+  readonly keyWriter: Writer | null;
+  readonly reader: Reader;
+  readonly textNeeds: number;
+}
+
+const ALL_NEEDS =
+  NEED_TIMEZONE_UTC |
+  NEED_DATESTYLE_ISO |
+  NEED_INTERVALSTYLE_POSTGRES |
+  NEED_FLOAT_SHORTEST |
+  NEED_BYTEA_HEX |
+  NEED_MONETARY_DEFAULT |
+  NEED_OUTPUT_DEFAULTS;
+
+function facts(oid: number, family: Family, writer: Writer | null, reader: Reader, more: Partial<TypeFacts> = {}): TypeFacts {
+  const isOrdered = writer !== null;
+  return { oid, family, isOrdered, isCanonical: isOrdered, writer, keyWriter: writer, reader, textNeeds: 0, ...more };
+}
+
+const KNOWN = new Map<number, TypeFacts>(
+  [
+    facts(OID.int2, 'integer', 'int2', 'integer'),
+    facts(OID.int4, 'integer', 'int4', 'integer'),
+    // Read as text: SQLite's integers exceed what the driver gives back exactly. See `outputSql`.
+    facts(OID.int8, 'integer', 'int8', 'text'),
+    facts(OID.oid, 'oid', 'oid', 'integer'),
+    // 0 and -0 are equal and print differently.
+    facts(OID.float4, 'float', 'float4', 'float4', { textNeeds: NEED_FLOAT_SHORTEST, isCanonical: false }),
+    facts(OID.float8, 'float', 'float8', 'float8', { textNeeds: NEED_FLOAT_SHORTEST, isCanonical: false }),
+    facts(OID.numeric, 'numeric', 'numeric-text', 'text', { keyWriter: 'numeric-key', isCanonical: false }),
+    facts(OID.text, 'text', 'text', 'text'),
+    facts(OID.varchar, 'text', 'text', 'text'),
+    facts(OID.bpchar, 'bpchar', 'text', 'text', { keyWriter: 'bpchar', isCanonical: false }),
+    facts(OID.name, 'name', 'name', 'text'),
+    facts(OID.char, 'char', null, 'text'),
+    facts(OID.bool, 'bool', 'bool', 'bool'),
+    facts(OID.bytea, 'bytea', 'bytea', 'bytea', { textNeeds: NEED_BYTEA_HEX }),
+    facts(OID.uuid, 'uuid', 'uuid', 'text'),
+    facts(OID.date, 'date', 'date', 'temporal', { textNeeds: NEED_DATESTYLE_ISO }),
+    facts(OID.time, 'time', 'time', 'text'),
+    facts(OID.timestamp, 'timestamp', 'timestamp', 'temporal', { textNeeds: NEED_DATESTYLE_ISO }),
+    facts(OID.timestamptz, 'timestamptz', 'timestamptz', 'temporal', {
+      textNeeds: NEED_DATESTYLE_ISO | NEED_TIMEZONE_UTC,
+    }),
+  ].map((entry) => [entry.oid, entry]),
+);
+
+/** Settings that the text of types without a family depends on. */
+const OPAQUE_NEEDS = new Map<number, number>([
+  [OID.interval, NEED_INTERVALSTYLE_POSTGRES],
+  [OID.money, NEED_MONETARY_DEFAULT],
+  [OID.xml, NEED_OUTPUT_DEFAULTS],
+  ...[OID.point, OID.lseg, OID.path, OID.box, OID.polygon, OID.line, OID.circle].map(
+    (oid) => [oid, NEED_FLOAT_SHORTEST] as const,
+  ),
+  // Ranges of timestamps and dates, and their multiranges.
+  ...[3908, 3912, 4533, 4535].map((oid) => [oid, NEED_DATESTYLE_ISO] as const),
+  ...[3910, 4534].map((oid) => [oid, NEED_DATESTYLE_ISO | NEED_TIMEZONE_UTC] as const),
+]);
+
+/** Printed as names, which depend on search_path and on catalogues that are not here. */
+const NAMED_BY_CATALOGUE = new Set<number>([
+  OID.regproc, OID.regclass, OID.regtype, OID.regnamespace, OID.regrole, 2202, 2203, 2204, 3734, 3769, 4191, 1033,
+]);
+
+/** Facts of a type that a column has; domains are followed. Throws Forward for types that cannot even be returned. */
+export function typeFacts(declaredOid: number, catalogue: Catalogue): TypeFacts {
+  const resolved = catalogue.resolveType(declaredOid);
+  if (resolved === null) throw new Forward('unproven-type', `type ${declaredOid} is not known here`);
+  const known = KNOWN.get(resolved.oid);
+  if (known !== undefined) return known;
+  if (resolved.kind === 'e') {
+    return { ...facts(resolved.oid, 'enum', 'enum', 'text'), isOrdered: true };
+  }
+  return facts(resolved.oid, 'opaque', null, 'text', { textNeeds: opaqueNeeds(resolved.oid, catalogue) });
+}
+
+function opaqueNeeds(oid: number, catalogue: Catalogue): number {
+  if (NAMED_BY_CATALOGUE.has(oid)) throw new Forward('unproven-type', `type ${oid} prints names of the catalogue`);
+  const builtin = builtinType(oid);
+  if (builtin !== undefined) {
+    if (isBuiltinArray(oid)) return typeFacts(builtin.elementOid, catalogue).textNeeds;
+    return OPAQUE_NEEDS.get(oid) ?? 0;
+  }
+  const resolved = catalogue.resolveType(oid);
+  if (resolved?.isArray) return typeFacts(resolved.elementOid, catalogue).textNeeds;
+  // Composite types, ranges over anything, types of extensions.
+  return ALL_NEEDS;
+}
+
+/** typlen of a base type. */
+export function typeLength(oid: number, kind: Family): number {
+  if (kind === 'enum') return 4;
+  return builtinType(oid)?.length ?? -1;
+}
+
+/** OID of the array type over a type; 0 when there is none here. */
+export function arrayOf(oid: number, catalogue: Catalogue): number {
+  return builtinType(oid)?.arrayOid ?? catalogue.type(oid)?.arrayOid ?? 0;
+}
+
+/** SQL names that the grammar does not turn into pg_catalog names by itself. */
+const TYPE_NAMES: Readonly<Record<string, number>> = {
+  int2: OID.int2, int4: OID.int4, int8: OID.int8, float4: OID.float4, float8: OID.float8, numeric: OID.numeric,
+  text: OID.text, varchar: OID.varchar, bpchar: OID.bpchar, name: OID.name, bool: OID.bool, bytea: OID.bytea,
+  uuid: OID.uuid, date: OID.date, time: OID.time, timestamp: OID.timestamp, timestamptz: OID.timestamptz, oid: OID.oid,
+  json: OID.json, jsonb: OID.jsonb, inet: OID.inet, interval: OID.interval,
+};
+
+/** The built-in type called so in pg_catalog, among those the planner works with; 0 when it is none of them. */
+export function typeByName(name: string): number {
+  return Object.hasOwn(TYPE_NAMES, name) ? (TYPE_NAMES[name] as number) : 0;
+}
