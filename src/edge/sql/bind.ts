@@ -50,7 +50,12 @@ export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): S
 }
 
 /** The same for a statement without parameters: the hot path of the simple protocol. */
-export function bindLiterals(plan: LocalPlan, literals: readonly string[], session: Bound['session'], catalogue: Catalogue) {
+export function bindLiterals(
+  plan: LocalPlan,
+  literals: readonly string[],
+  session: Bound['session'],
+  catalogue: Catalogue,
+) {
   return bindPlan(plan, { parameters: NO_PARAMETERS, format: textFormat, literals, session }, catalogue);
 }
 
@@ -67,7 +72,12 @@ function writeNull(writer: Writer): SqliteValue {
 }
 
 /** A text in Postgres' input syntax as the value to bind; undefined when it must be forwarded. */
-export function writeText(writer: Writer, typeOid: number, text: string, catalogue: Catalogue): SqliteValue | undefined {
+export function writeText(
+  writer: Writer,
+  typeOid: number,
+  text: string,
+  catalogue: Catalogue,
+): SqliteValue | undefined {
   switch (writer) {
     case 'text':
       return text.includes('\u0000') ? undefined : text;
@@ -141,9 +151,19 @@ function bigInteger(text: string): number | bigint | undefined {
 
 function boolean(text: string): number | undefined {
   switch (text.toLowerCase()) {
-    case 't': case 'true': case 'y': case 'yes': case 'on': case '1':
+    case 't':
+    case 'true':
+    case 'y':
+    case 'yes':
+    case 'on':
+    case '1':
       return 1;
-    case 'f': case 'false': case 'n': case 'no': case 'off': case '0':
+    case 'f':
+    case 'false':
+    case 'n':
+    case 'no':
+    case 'off':
+    case '0':
       return 0;
     default:
       return undefined;
@@ -179,9 +199,13 @@ function specialNumber(text: string): 'NaN' | 'Infinity' | '-Infinity' | undefin
   switch (text.toLowerCase()) {
     case 'nan':
       return 'NaN';
-    case 'infinity': case '+infinity': case 'inf': case '+inf':
+    case 'infinity':
+    case '+infinity':
+    case 'inf':
+    case '+inf':
       return 'Infinity';
-    case '-infinity': case '-inf':
+    case '-infinity':
+    case '-inf':
       return '-Infinity';
     default:
       return undefined;
@@ -385,7 +409,12 @@ function arrayJson(elements: readonly (string | null)[], typeOid: number, catalo
 const EPOCH_DAYS = 10_957;
 
 /** A binary parameter as the value to bind; undefined when it must be forwarded. */
-function writeBinary(writer: Writer, typeOid: number, bytes: Uint8Array, catalogue: Catalogue): SqliteValue | undefined {
+function writeBinary(
+  writer: Writer,
+  typeOid: number,
+  bytes: Uint8Array,
+  catalogue: Catalogue,
+): SqliteValue | undefined {
   const text = binaryText(typeOid, bytes, catalogue);
   return text === undefined ? undefined : writeText(writer, typeOid, text, catalogue);
 }
@@ -482,7 +511,8 @@ function numericText(view: DataView): string | undefined {
   if (sign === 0xc000) return 'NaN';
   if (sign === 0xd000) return 'Infinity';
   if (sign === 0xf000) return '-Infinity';
-  if (count < 0 || scale < 0 || view.byteLength !== 8 + count * 2 || Math.abs(weight) > 40 || scale > 100) return undefined;
+  if (count < 0 || scale < 0 || view.byteLength !== 8 + count * 2 || Math.abs(weight) > 40 || scale > 100)
+    return undefined;
   const digit = (index: number): string =>
     String(index < 0 || index >= count ? 0 : view.getInt16(8 + index * 2)).padStart(4, '0');
   let whole = '';

@@ -42,7 +42,8 @@ export function typeCollation(facts: TypeFacts, draft: Draft): Collation | null 
 export function constantOf(typeOid: number, constant: Constant, draft: Draft): Expression {
   const facts = draft.facts(typeOid);
   const { writer, keyWriter } = facts;
-  if (writer === null || keyWriter === null) throw new Forward('literal', `constants of type ${typeOid} are left to the core`);
+  if (writer === null || keyWriter === null)
+    throw new Forward('literal', `constants of type ${typeOid} are left to the core`);
   draft.check(constant, writer, typeOid);
   return derived(facts, [], () => draft.constant(constant, writer, typeOid), {
     key: () => draft.constant(constant, keyWriter, typeOid),
@@ -135,7 +136,8 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
     if (typeOid !== OID.varchar) throw new Forward('unproven-cast', 'a cast with a type modifier');
     const length = typmod - 4;
     if (isUntyped(term) && term.untyped !== 'null') throw new Forward('unproven-cast', 'a constant cast to varchar(n)');
-    const text = cast(term, OID.varchar, -1, draft);
+    if (!isUntyped(term) && term.typeOid === OID.varchar && term.typmod === typmod) return term;
+    const text = !isUntyped(term) && term.typeOid === OID.varchar ? term : cast(term, OID.varchar, -1, draft);
     return derived(text.facts, [text], () => `substr(${text.value()}, 1, ${length})`, {
       typmod,
       nullable: text.nullable,
@@ -166,7 +168,8 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
     }
   }
   if (family === 'bool' && typeOid === OID.int4) return derived(to, [term], term.value, options);
-  if (term.typeOid === OID.int4 && typeOid === OID.bool) return derived(to, [term], () => `(${term.value()} <> 0)`, options);
+  if (term.typeOid === OID.int4 && typeOid === OID.bool)
+    return derived(to, [term], () => `(${term.value()} <> 0)`, options);
   if (term.constant !== null && family === 'integer' && to.family === 'integer') {
     return constantOf(typeOid, term.constant, draft);
   }

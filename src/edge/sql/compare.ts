@@ -52,7 +52,8 @@ function requireComparable(a: Expression, b: Expression, isEquality: boolean): v
 
 /** SQL that is equal when the values are. Throws when the type has none. */
 export function keyOf(expression: Expression): () => string {
-  if (expression.key === null) throw new Forward('unproven-type', `values of type ${expression.typeOid} do not compare here`);
+  if (expression.key === null)
+    throw new Forward('unproven-type', `values of type ${expression.typeOid} do not compare here`);
   return expression.key;
 }
 

@@ -133,6 +133,13 @@ export class Draft {
     return baked;
   }
 
+  /** Refuses numbers that only newer servers read so: 0x1F, 1_000. */
+  requirePlainNumber(start: number): void {
+    if (!/^(?:-\s*)*[\d.]+(?:[eE][+-]?\d+)?(?![\w$])/.test(this.#text.slice(start, start + 400))) {
+      throw new Forward('unproven-syntax', 'a number in a form that not every server reads');
+    }
+  }
+
   /** SQL of a constant in the form that `writer` makes. */
   constant(constant: Constant, writer: Writer, typeOid: number): string {
     const value = this.check(constant, writer, typeOid);

@@ -16,7 +16,10 @@ export interface Lane {
 }
 
 export function laneOf(query: Query, catalogue: Catalogue): Lane {
-  const touched = query.hasSubqueries || query.relations.some((relation) => relation.table === null) ? null : lookups(query, catalogue);
+  const touched =
+    query.hasSubqueries || query.relations.some((relation) => relation.table === null)
+      ? null
+      : lookups(query, catalogue);
   const rows = query.hasAggregates && !query.isGrouped ? 1 : touched;
   const rowsMax = query.limit === null ? rows : rows === null ? query.limit : Math.min(rows, query.limit);
   if (touched !== null && touched <= FAST_ROWS_MAX) return { lane: 'fast', rowsMax };
@@ -59,7 +62,11 @@ function lookupRows(
 }
 
 /** Columns that are equal to something known before this relation is read: attnum → number of values. */
-function fixedColumns(relation: Relation, conjuncts: readonly Conjunct[], bound: ReadonlySet<number>): Map<number, number> {
+function fixedColumns(
+  relation: Relation,
+  conjuncts: readonly Conjunct[],
+  bound: ReadonlySet<number>,
+): Map<number, number> {
   const fixed = new Map<number, number>();
   for (const { expression, chooses } of conjuncts) {
     const { equality } = expression;
@@ -85,7 +92,10 @@ function uniqueKeys(table: TableImage, catalogue: Catalogue): (readonly number[]
   return table.indexes
     .filter(
       (index) =>
-        index.unique && index.valid && !index.partial && index.keyAttnums.length > 0 &&
+        index.unique &&
+        index.valid &&
+        !index.partial &&
+        index.keyAttnums.length > 0 &&
         index.keyAttnums.every((attnum) => isIndexable(table, attnum, catalogue)),
     )
     .map((index) => index.keyAttnums);
@@ -104,17 +114,28 @@ function isShortScan(query: Query, catalogue: Catalogue): boolean {
   const relation = query.relations[0] as Relation;
   const { table } = relation;
   const isPlain =
-    query.relations.length === 1 && table !== null && !query.hasAggregates && !query.isDistinct && !query.hasSubqueries &&
-    !query.hasOffset && query.limit !== null && query.limit <= FAST_ROWS_MAX && query.conjuncts.length === 0;
+    query.relations.length === 1 &&
+    table !== null &&
+    !query.hasAggregates &&
+    !query.isDistinct &&
+    !query.hasSubqueries &&
+    !query.hasOffset &&
+    query.limit !== null &&
+    query.limit <= FAST_ROWS_MAX &&
+    query.conjuncts.length === 0;
   if (!isPlain || table === null) return false;
   if (query.order.length === 0) return true;
   // One ascending or descending column that leads an index and is never NULL, so that the index gives the order.
   const only = query.order.length === 1 ? query.order[0] : undefined;
   const column = only?.expression.column ?? null;
-  if (only === undefined || column === null || only.expression.nullable || only.expression.facts.family === 'enum') return false;
+  if (only === undefined || column === null || only.expression.nullable || only.expression.facts.family === 'enum')
+    return false;
   return table.indexes.some(
     (index) =>
-      index.valid && !index.partial && / USING btree /.test(index.definition) && index.keyAttnums[0] === column.attnum &&
+      index.valid &&
+      !index.partial &&
+      / USING btree /.test(index.definition) &&
+      index.keyAttnums[0] === column.attnum &&
       index.keyAttnums.every((attnum) => isIndexable(table, attnum, catalogue)),
   );
 }

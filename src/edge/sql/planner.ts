@@ -107,7 +107,15 @@ export class Planner {
     if (parsed.statements.length > 1) {
       return { plan: forward('syntax-error', 'several statements in one prepared statement'), literals: [] };
     }
-    const { plan, baked } = this.#plan(only, { text, parameterTypes, session, normalized, catalogue, offset: parsed.offset, depth });
+    const { plan, baked } = this.#plan(only, {
+      text,
+      parameterTypes,
+      session,
+      normalized,
+      catalogue,
+      offset: parsed.offset,
+      depth,
+    });
     this.#store(normalized, baked, { plan, script: null });
     return { plan, literals: normalized.literals };
   }
@@ -125,7 +133,10 @@ export class Planner {
     if (parsed.statements.length === 1 && normalized.end >= 0) {
       const { plan, baked } = this.#plan(only, { ...context, normalized });
       this.#store(normalized, baked, { plan, script: null });
-      return { statements: [{ plan, literals: normalized.literals, start: 0, end: normalized.end }], syntaxError: null };
+      return {
+        statements: [{ plan, literals: normalized.literals, start: 0, end: normalized.end }],
+        syntaxError: null,
+      };
     }
     // Several statements, or a text that the scanner does not take apart: kept under its very text.
     const statements = parsed.statements.map((statement): PlannedStatement => {
@@ -144,7 +155,13 @@ export class Planner {
     if (baked === null) return;
     const { plan } = cached;
     const bytes = PLAN_BYTES + (plan.kind === 'local' ? plan.sql.length * 2 + plan.columns.length * 200 : 0);
-    this.#cache.store(normalized.template, normalized.literals, baked, cached, bytes * (cached.script?.statements.length ?? 1));
+    this.#cache.store(
+      normalized.template,
+      normalized.literals,
+      baked,
+      cached,
+      bytes * (cached.script?.statements.length ?? 1),
+    );
   }
 
   /** `baked` null: not to be kept. */
@@ -229,7 +246,8 @@ function whole(text: string, plan: Plan): Script {
 }
 
 function unreadable(text: string): ForwardPlan | null {
-  if (text.length > PARSE_BYTES_MAX) return forward('too-long', `a statement of more than ${PARSE_BYTES_MAX} characters`);
+  if (text.length > PARSE_BYTES_MAX)
+    return forward('too-long', `a statement of more than ${PARSE_BYTES_MAX} characters`);
   return text.includes('\u0000') ? forward('syntax-error', 'a NUL character') : null;
 }
 
@@ -239,6 +257,9 @@ function planSelect(select: Fields, context: PlanContext): { plan: LocalPlan; ba
   if (path.includes('pg_catalog') && path[0] !== 'pg_catalog') {
     throw new Forward('shadowed', 'search_path names other schemas before pg_catalog');
   }
+  const encoding = catalogue.server.settings['server_encoding'];
+  if (encoding !== undefined && encoding !== 'UTF8')
+    throw new Forward('setting', `the server's encoding is ${encoding}`);
   const draft = new Draft({
     catalogue,
     parameterTypes: context.parameterTypes,
@@ -247,10 +268,14 @@ function planSelect(select: Fields, context: PlanContext): { plan: LocalPlan; ba
   });
   const query = new SelectPlanner({ draft, session, offset: context.offset }).select(select, null);
   const columns = query.outputs.map(columnPlan);
-  const sql = query.sql(query.outputs.map(({ expression }) => outputSql(expression.typeOid, expression.value())));
+  // Names make the rows whole also for those who read them as objects, where two columns of one name would be one.
+  const sql = query.sql(
+    query.outputs.map(({ expression }, index) => `${outputSql(expression.typeOid, expression.value())} AS o${index}`),
+  );
   if (sql.length > SQL_LENGTH_MAX) throw new Forward('too-long', 'the statement grows too long');
   const unknown = draft.parameterTypes.findIndex((typeOid) => typeOid === 0 || typeOid === OID.unknown);
-  if (unknown >= 0) throw new Forward('parameter-type', `the type of $${unknown + 1} does not follow from the statement`);
+  if (unknown >= 0)
+    throw new Forward('parameter-type', `the type of $${unknown + 1} does not follow from the statement`);
   const { lane, rowsMax } = laneOf(query, catalogue);
   const plan: LocalPlan = {
     kind: 'local',
@@ -298,4 +323,3 @@ function plainTypeOid(fields: Fields): number {
   const typeOid = typeByName(path[path.length - 1] as string);
   return list(fields['arrayBounds']).length === 0 ? typeOid : (builtinType(typeOid)?.arrayOid ?? 0);
 }
-

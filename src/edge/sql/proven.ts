@@ -52,7 +52,10 @@ function constants(operands: readonly Expression[], positions: readonly number[]
 
 const FUNCTIONS: readonly ProvenFunction[] = [
   ...['length', 'char_length', 'character_length'].map((name) => ({
-    name, parameters: [text], result: int4, sql: (a: string) => `length(${a})`,
+    name,
+    parameters: [text],
+    result: int4,
+    sql: (a: string) => `length(${a})`,
   })),
   { name: 'length', parameters: [bytea], result: int4, sql: (a) => `length(${a})` },
   { name: 'octet_length', parameters: [text], result: int4, sql: (a) => `length(CAST(${a} AS BLOB))` },
@@ -67,11 +70,17 @@ const FUNCTIONS: readonly ProvenFunction[] = [
   { name: 'rtrim', parameters: [text, text], result: text, sql: (a, b) => `rtrim(${a}, ${b})` },
   ...['substr', 'substring'].flatMap((name): ProvenFunction[] => [
     {
-      name, parameters: [text, int4], result: text, sql: (a, b) => `substr(${a}, ${b})`,
+      name,
+      parameters: [text, int4],
+      result: text,
+      sql: (a, b) => `substr(${a}, ${b})`,
       check: (operands, draft) => constants(operands, [1], 1, draft),
     },
     {
-      name, parameters: [text, int4, int4], result: text, sql: (a, b, c) => `substr(${a}, ${b}, ${c})`,
+      name,
+      parameters: [text, int4, int4],
+      result: text,
+      sql: (a, b, c) => `substr(${a}, ${b}, ${c})`,
       check: (operands, draft) => {
         constants(operands, [1], 1, draft);
         constants(operands, [2], 0, draft);
@@ -79,23 +88,38 @@ const FUNCTIONS: readonly ProvenFunction[] = [
     },
   ]),
   {
-    name: 'left', parameters: [text, int4], result: text, sql: (a, b) => `substr(${a}, 1, ${b})`,
+    name: 'left',
+    parameters: [text, int4],
+    result: text,
+    sql: (a, b) => `substr(${a}, 1, ${b})`,
     check: (operands, draft) => constants(operands, [1], 0, draft),
   },
   {
-    name: 'right', parameters: [text, int4], result: text, sql: (a, b) => `substr(${a}, -${b})`,
+    name: 'right',
+    parameters: [text, int4],
+    result: text,
+    sql: (a, b) => `substr(${a}, -${b})`,
     check: (operands, draft) => constants(operands, [1], 1, draft),
   },
   {
-    name: 'replace', parameters: [text, text, text], result: text, sql: (a, b, c) => `replace(${a}, ${b}, ${c})`,
+    name: 'replace',
+    parameters: [text, text, text],
+    result: text,
+    sql: (a, b, c) => `replace(${a}, ${b}, ${c})`,
     check: requireSameBytes,
   },
   ...['strpos', 'position'].map((name) => ({
-    name, parameters: [text, text], result: int4, sql: (a: string, b: string) => `instr(${a}, ${b})`,
+    name,
+    parameters: [text, text],
+    result: int4,
+    sql: (a: string, b: string) => `instr(${a}, ${b})`,
     check: requireSameBytes,
   })),
   {
-    name: 'starts_with', parameters: [text, text], result: bool, sql: (a, b) => `(substr(${a}, 1, length(${b})) = ${b})`,
+    name: 'starts_with',
+    parameters: [text, text],
+    result: bool,
+    sql: (a, b) => `(substr(${a}, 1, length(${b})) = ${b})`,
     check: requireSameBytes,
   },
 ];
@@ -138,13 +162,28 @@ export interface AggregateCall {
 }
 
 const MIN_MAX_TYPES = new Set<number>([
-  OID.int2, OID.int4, OID.int8, OID.oid, OID.float4, OID.float8, OID.text, OID.varchar, OID.date, OID.time, OID.timestamp,
+  OID.int2,
+  OID.int4,
+  OID.int8,
+  OID.oid,
+  OID.float4,
+  OID.float8,
+  OID.text,
+  OID.varchar,
+  OID.date,
+  OID.time,
+  OID.timestamp,
   OID.timestamptz,
 ]);
 
 export function isAggregate(name: string): boolean {
   return (
-    name === 'count' || name === 'sum' || name === 'min' || name === 'max' || name === 'bool_and' || name === 'bool_or' ||
+    name === 'count' ||
+    name === 'sum' ||
+    name === 'min' ||
+    name === 'max' ||
+    name === 'bool_and' ||
+    name === 'bool_or' ||
     name === 'every'
   );
 }
@@ -159,18 +198,23 @@ export function callAggregate(call: AggregateCall, draft: Draft): Expression {
   const operand = call.operand;
   const { typeOid } = operand;
   const distinct = call.isDistinct ? 'DISTINCT ' : '';
-  const of = (name: string, sql: () => string): (() => string) => () => `${name}(${distinct}${sql()})${call.filter}`;
+  const of =
+    (name: string, sql: () => string): (() => string) =>
+    () =>
+      `${name}(${distinct}${sql()})${call.filter}`;
   switch (call.name) {
     case 'count': {
       if (call.isDistinct) {
         requireDeterministic(operand.collation);
-        if (operand.key === null) throw new Forward('unproven-type', 'count(DISTINCT …) of a type that does not compare');
+        if (operand.key === null)
+          throw new Forward('unproven-type', 'count(DISTINCT …) of a type that does not compare');
       }
       const sql = call.isDistinct ? (operand.key as () => string) : operand.value;
       return derived(draft.facts(int8), [operand], of('count', sql), { nullable: false });
     }
     case 'sum':
-      if (typeOid === OID.int2 || typeOid === int4) return derived(draft.facts(int8), [operand], of('sum', operand.value));
+      if (typeOid === OID.int2 || typeOid === int4)
+        return derived(draft.facts(int8), [operand], of('sum', operand.value));
       if (typeOid === int8) {
         // SQLite refuses sums that leave 64 bits; Postgres does not, its result is numeric.
         draft.mayFail = true;

@@ -48,7 +48,9 @@ export interface VisibleColumn {
   readonly found: Found;
 }
 
-export type Found = { readonly relation: Relation; readonly column: RelationColumn } | { readonly expression: Expression };
+export type Found =
+  | { readonly relation: Relation; readonly column: RelationColumn }
+  | { readonly expression: Expression };
 
 /** What names mean inside one part of FROM. */
 export interface Namespace {

@@ -2,13 +2,7 @@
 
 import { OID } from '../../pg/oid.ts';
 import { keyOf, orderKey, compare } from './compare.ts';
-import {
-  type Draft,
-  type Expression,
-  isUntyped,
-  requireC,
-  requireDeterministic,
-} from './expression.ts';
+import { type Draft, type Expression, isUntyped, requireC, requireDeterministic } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Fields, Node } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
@@ -114,7 +108,8 @@ export class SelectPlanner {
     const targets = list(fields['targetList']).map((node) => node['ResTarget'] as Fields);
     const groups = this.#groups(fields, targets, scope);
     const isGrouped = groups.length > 0;
-    const hasAggregates = isGrouped || fields['havingClause'] !== undefined || aggregatesIn([fields['targetList'], fields['sortClause']]);
+    const hasAggregates =
+      isGrouped || fields['havingClause'] !== undefined || aggregatesIn([fields['targetList'], fields['sortClause']]);
     if (hasAggregates) {
       scope.grouped = new Set(groups.map((group) => group.value()));
       scope.determined = determinedBy(groups, from.namespace.relations);
@@ -129,7 +124,11 @@ export class SelectPlanner {
     this.#draft.lifting = false;
 
     scope.aggregates = 'allowed';
-    const having = fields['havingClause'] === undefined ? null : this.#translator.condition(fields['havingClause'] as Node, scope);
+    const having =
+      fields['havingClause'] === undefined ? null : this.#translator.condition(fields['havingClause'] as Node, scope);
+    if (having !== null && !isGrouped && !outputs.some((output) => output.expression.hasAggregate)) {
+      throw new Forward('unproven-syntax', 'HAVING without groups or aggregates');
+    }
     const isDistinct = distinctOf(fields, outputs);
     const order = this.#order(list(fields['sortClause']), outputs, scope, isDistinct);
     const { sql: limits, limit, hasOffset } = this.#limits(fields);
@@ -140,8 +139,13 @@ export class SelectPlanner {
       ...conjuncts.map((conjunct) => conjunct.expression),
       ...(having === null ? [] : [having]),
     ];
-    for (const expression of [...outputs.map((output) => output.expression), ...order.map((each) => each.expression), having]) {
-      if (expression?.isUngrouped === true) throw new Forward('unproven-syntax', 'a column that is neither grouped nor aggregated');
+    for (const expression of [
+      ...outputs.map((output) => output.expression),
+      ...order.map((each) => each.expression),
+      having,
+    ]) {
+      if (expression?.isUngrouped === true)
+        throw new Forward('unproven-syntax', 'a column that is neither grouped nor aggregated');
     }
     for (const common of commonTables.values()) {
       // Postgres would still check it.
@@ -262,7 +266,10 @@ export class SelectPlanner {
         typeOid: expression.typeOid,
         typmod: expression.typmod,
         clientTypmod: expression.isPlain ? (expression.column?.clientTypmod ?? -1) : expression.typmod,
-        collation: expression.collation === 'conflict' || expression.collation === null ? expression.collation : { ...expression.collation, strength: 'implicit' },
+        collation:
+          expression.collation === 'conflict' || expression.collation === null
+            ? expression.collation
+            : { ...expression.collation, strength: 'implicit' },
         value: `t${id}.c${index}`,
         key: key === null ? null : key === value ? `t${id}.c${index}` : hasKey ? `t${id}.k${index}` : null,
         tableOid: expression.isPlain ? (expression.column?.tableOid ?? 0) : 0,
@@ -298,7 +305,8 @@ export class SelectPlanner {
       const merged = using.map((name): VisibleColumn => {
         const a = this.#only(left.namespace, name, scope);
         const b = this.#only(right.namespace, name, scope);
-        if (a.typeOid !== b.typeOid || a.typmod !== b.typmod) throw new Forward('unproven-syntax', 'USING columns of two types');
+        if (a.typeOid !== b.typeOid || a.typmod !== b.typmod)
+          throw new Forward('unproven-syntax', 'USING columns of two types');
         conditions.push(compare('=', a, b, this.#draft));
         return { name, found: { expression: a } };
       });
@@ -343,12 +351,16 @@ export class SelectPlanner {
         if (relation === null) throw new Forward('unknown-table', `${star.join('.')}.*`);
         return relation.columns.map((column) => ({
           name: column.name,
-          expression: this.#translator.term({ ColumnRef: { fields: [...star, column.name].map(nameNode) } }, scope) as Expression,
+          expression: this.#translator.term(
+            { ColumnRef: { fields: [...star, column.name].map(nameNode) } },
+            scope,
+          ) as Expression,
         }));
       }
       if (scope.namespace.relations.length === 0) throw new Forward('unproven-syntax', '* without FROM');
       return scope.namespace.visible.map(({ name, found }) => {
-        const expression = 'expression' in found ? found.expression : columnExpression(this.#draft, found.relation, found.column);
+        const expression =
+          'expression' in found ? found.expression : columnExpression(this.#draft, found.relation, found.column);
         if (scope.grouped === null || scope.grouped.has(expression.value())) return { name, expression };
         const isDetermined = expression.column !== null && scope.determined.has(expression.column.relation);
         return { name, expression: { ...expression, isUngrouped: !isDetermined } };
@@ -361,7 +373,8 @@ export class SelectPlanner {
   /** A condition as its parts that all must hold. */
   #conditions(node: Node, scope: Scope): Expression[] {
     const boolean = node['BoolExpr'];
-    if (boolean?.['boolop'] === 'AND_EXPR') return list(boolean['args']).flatMap((part) => this.#conditions(part, scope));
+    if (boolean?.['boolop'] === 'AND_EXPR')
+      return list(boolean['args']).flatMap((part) => this.#conditions(part, scope));
     return [this.#translator.condition(node, scope)];
   }
 
@@ -492,7 +505,9 @@ export class SelectPlanner {
       sql: query.sql(query.outputs.map((output) => output.expression.value())),
       columns: query.outputs.map((output) => output.expression),
       isSingleRow:
-        (query.hasAggregates && !query.isGrouped) || (query.limit !== null && query.limit <= 1) || query.relations.length === 0,
+        (query.hasAggregates && !query.isGrouped) ||
+        (query.limit !== null && query.limit <= 1) ||
+        query.relations.length === 0,
       outer: query.outer,
       usesOuterUngrouped: false,
     };
@@ -581,7 +596,9 @@ function determinedBy(groups: readonly Expression[], relations: readonly Relatio
     if (table === null || table.primaryKeyAttnums.length === 0) continue;
     const primary = table.constraints.find((constraint) => constraint.type === 'p');
     if (primary === undefined || primary.definition.includes('DEFERRABLE')) continue;
-    const grouped = new Set(groups.map((group) => (group.column?.relation === relation.id && group.isPlain ? group.column.attnum : 0)));
+    const grouped = new Set(
+      groups.map((group) => (group.column?.relation === relation.id && group.isPlain ? group.column.attnum : 0)),
+    );
     if (table.primaryKeyAttnums.every((attnum) => grouped.has(attnum))) determined.add(relation.id);
   }
   return determined;

@@ -140,7 +140,7 @@ function constantText(node: Node): string | null | undefined {
   if (constant['isnull'] === true) return null;
   const part = (kind: string): unknown => (constant[kind] as Fields | undefined)?.[kind];
   if (constant['sval'] !== undefined) return (part('sval') as string | undefined) ?? '';
-  if (constant['ival'] !== undefined) return String(part('ival') ?? 0);
+  if (constant['ival'] !== undefined) return String((part('ival') as number | undefined) ?? 0);
   if (constant['fval'] !== undefined) return part('fval') as string;
   if (constant['boolval'] !== undefined) return part('boolval') === true ? 'true' : 'false';
   return undefined;
@@ -155,7 +155,9 @@ function prepare(fields: Fields, context: StatementContext): SessionStatement {
   const types = list(fields['argtypes']).map((node) => context.typeOid(node['TypeName'] as Fields));
   const isKnown = types.every((type) => type !== 0);
   // PREPARE name [(types)] AS query: the first AS outside quotes ends the head.
-  const head = /^\s*prepare\s+(?:"(?:[^"]|"")*"|[^\s("]+)\s*(?:\([^"']*?\)\s*)?as\b/i.exec(context.text.slice(context.start, context.end));
+  const head = /^\s*prepare\s+(?:"(?:[^"]|"")*"|[^\s("]+)\s*(?:\([^"']*?\)\s*)?as\b/i.exec(
+    context.text.slice(context.start, context.end),
+  );
   if (head === null) throw new Forward('unproven-syntax', 'PREPARE in an unusual form');
   const query = context.text.slice(context.start + head[0].length, context.end).trim();
   return {
@@ -165,12 +167,11 @@ function prepare(fields: Fields, context: StatementContext): SessionStatement {
     query,
     planned: isKnown
       ? context.plan(query, types)
-      : { plan: { kind: 'forward', reason: 'unproven-type', detail: 'PREPARE with a type not known here', write: true }, literals: [] },
+      : {
+          plan: { kind: 'forward', reason: 'unproven-type', detail: 'PREPARE with a type not known here', write: true },
+          literals: [],
+        },
   };
-}
-
-function statementStart(context: StatementContext): number {
-  return context.start;
 }
 
 // FETCH_ALL is the largest long of the server's platform.
@@ -182,7 +183,9 @@ function declare(fields: Fields, context: StatementContext): SessionStatement {
   const options = (fields['options'] as number | undefined) ?? 0;
   const text = context.text.slice(context.start, context.end);
   const head =
-    /^\s*declare\s+(?:"(?:[^"]|"")*"|[^\s"]+)\s+(?:(?:binary|insensitive|asensitive|no\s+scroll|scroll)\s+)*cursor\s+(?:with(?:out)?\s+hold\s+)?for\s/i.exec(text);
+    /^\s*declare\s+(?:"(?:[^"]|"")*"|[^\s"]+)\s+(?:(?:binary|insensitive|asensitive|no\s+scroll|scroll)\s+)*cursor\s+(?:with(?:out)?\s+hold\s+)?for\s/i.exec(
+      text,
+    );
   if (head === null) throw new Forward('unproven-syntax', 'DECLARE in an unusual form');
   const query = text.slice(head[0].length).trim();
   return {
@@ -197,7 +200,9 @@ function declare(fields: Fields, context: StatementContext): SessionStatement {
 }
 
 function fetch_(fields: Fields): SessionStatement {
-  const direction = ((fields['direction'] as string | undefined) ?? 'FETCH_FORWARD').replace('FETCH_', '').toLowerCase();
+  const direction = ((fields['direction'] as string | undefined) ?? 'FETCH_FORWARD')
+    .replace('FETCH_', '')
+    .toLowerCase();
   const count = Number((fields['howMany'] as number | string | undefined) ?? 0);
   return {
     type: 'fetch',

@@ -105,10 +105,14 @@ export class Translator {
       case 'CoalesceExpr': {
         const terms = list(fields['args']).map((each) => this.term(each, scope));
         const results = this.#common(terms);
-        return this.#oneOf(results, () => results.length === 1 ? '' : `coalesce(${results.map((each) => each.value()).join(', ')})`, {
-          nullable: results.every((each) => each.nullable),
-          typmod: commonTypmod(results),
-        });
+        return this.#oneOf(
+          results,
+          () => (results.length === 1 ? '' : `coalesce(${results.map((each) => each.value()).join(', ')})`),
+          {
+            nullable: results.every((each) => each.nullable),
+            typmod: commonTypmod(results),
+          },
+        );
       }
       case 'CollateClause':
         return this.#collate(fields, scope);
@@ -143,13 +147,17 @@ export class Translator {
   }
 
   #constant(fields: Fields): Term {
-    const start = this.#offset((fields['location'] as number | undefined) ?? 0);
+    const location = (fields['location'] as number | undefined) ?? 0;
+    // The grammar makes constants of its own (FETCH FIRST ROW ONLY).
+    const start = location < 0 ? -1 : this.#offset(location);
     if (fields['isnull'] === true) return { untyped: 'null' };
     const text = fields['sval'] as Fields | undefined;
-    if (text !== undefined) return { untyped: 'text', constant: { text: (text['sval'] as string | undefined) ?? '', start } };
+    if (text !== undefined)
+      return { untyped: 'text', constant: { text: (text['sval'] as string | undefined) ?? '', start } };
+    if (start >= 0 && fields['boolval'] === undefined) this.#draft.requirePlainNumber(start);
     const integer = fields['ival'] as Fields | undefined;
     if (integer !== undefined) {
-      return constantOf(OID.int4, { text: String(integer['ival'] ?? 0), start }, this.#draft);
+      return constantOf(OID.int4, { text: String((integer['ival'] as number | undefined) ?? 0), start }, this.#draft);
     }
     const decimal = fields['fval'] as Fields | undefined;
     if (decimal !== undefined) {
@@ -278,7 +286,8 @@ export class Translator {
     }
     if (fields['lexpr'] === undefined) {
       const operand = this.term(fields['rexpr'] as Node, scope);
-      if (isUntyped(operand) || operand.facts.family !== 'integer') throw new Forward('unproven-operator', `unary ${name}`);
+      if (isUntyped(operand) || operand.facts.family !== 'integer')
+        throw new Forward('unproven-operator', `unary ${name}`);
       if (name === '+') return derived(operand.facts, [operand], operand.value);
       if (name !== '-') throw new Forward('unproven-operator', `unary ${name}`);
       return this.#checked(operand.typeOid, [operand], () => `(- ${operand.value()})`, 'TRUE');
@@ -300,10 +309,12 @@ export class Translator {
     const isText = (term: Term): boolean => !isUntyped(term) && term.facts.family === 'text';
     if (!isText(left) && !isText(right)) throw new Forward('unproven-operator', '|| without a text');
     const sides = [left, right].map((term) => {
-      if (isUntyped(term) && term.untyped !== 'text') throw new Forward('unproven-operator', '|| with NULL or a parameter');
+      if (isUntyped(term) && term.untyped !== 'text')
+        throw new Forward('unproven-operator', '|| with NULL or a parameter');
       if (isUntyped(term) || isText(term)) return coerce(term, OID.text, this.#draft);
       const { family } = term.facts;
-      if (family !== 'integer' && family !== 'numeric') throw new Forward('unproven-operator', `|| with type ${term.typeOid}`);
+      if (family !== 'integer' && family !== 'numeric')
+        throw new Forward('unproven-operator', `|| with type ${term.typeOid}`);
       return cast(term, OID.text, -1, this.#draft);
     });
     return derived(this.#draft.facts(OID.text), sides, () => `(${sides.map((side) => side.value()).join(' || ')})`, {
@@ -314,7 +325,8 @@ export class Translator {
 
   #arithmetic(name: string, left: Term, right: Term): Expression {
     const integer = (term: Term): Expression => {
-      if (isUntyped(term) || term.facts.family !== 'integer') throw new Forward('unproven-operator', `${name} on other than integers`);
+      if (isUntyped(term) || term.facts.family !== 'integer')
+        throw new Forward('unproven-operator', `${name} on other than integers`);
       return term;
     };
     const a = integer(left);
@@ -337,7 +349,12 @@ export class Translator {
   }
 
   /** Integer arithmetic that fails in SQLite where it fails in Postgres: the statement is then forwarded. */
-  #checked(typeOid: number, parts: readonly Expression[], value: () => string, guard: string | (() => string)): Expression {
+  #checked(
+    typeOid: number,
+    parts: readonly Expression[],
+    value: () => string,
+    guard: string | (() => string),
+  ): Expression {
     this.#draft.mayFail = true;
     const facts = this.#draft.facts(typeOid);
     return derived(facts, parts, () => {
@@ -357,7 +374,8 @@ export class Translator {
 
   #like(negated: boolean, fields: Fields, scope: Scope): Expression {
     const [left, right] = this.#both(fields, scope);
-    if (isUntyped(left) || left.facts.family !== 'text') throw new Forward('unproven-operator', 'LIKE on other than text');
+    if (isUntyped(left) || left.facts.family !== 'text')
+      throw new Forward('unproven-operator', 'LIKE on other than text');
     let pattern: () => string;
     if (isUntyped(right)) {
       if (right.untyped === 'text') {
@@ -373,13 +391,18 @@ export class Translator {
       }
     } else {
       const index = parameterIndex(fields['rexpr'] as Node);
-      if (index === null || right.facts.family !== 'text') throw new Forward('unproven-operator', 'LIKE with a computed pattern');
+      if (index === null || right.facts.family !== 'text')
+        throw new Forward('unproven-operator', 'LIKE with a computed pattern');
       pattern = () => this.#draft.parameter(index, 'like');
     }
     const collation = mergeCollations(isUntyped(right) ? [left] : [left, right]);
     requireDeterministic(collation);
     const operator = negated ? 'NOT GLOB' : 'GLOB';
-    return derived(this.#draft.facts(OID.bool), isUntyped(right) ? [left] : [left, right], () => `(${left.value()} ${operator} ${pattern()})`);
+    return derived(
+      this.#draft.facts(OID.bool),
+      isUntyped(right) ? [left] : [left, right],
+      () => `(${left.value()} ${operator} ${pattern()})`,
+    );
   }
 
   #in(negated: boolean, fields: Fields, scope: Scope): Expression {
@@ -393,13 +416,17 @@ export class Translator {
     const isVariable = (term: Term): boolean => !isUntyped(term) && (term.relations.size > 0 || term.hasAggregate);
     const plain = items.filter((item) => !isVariable(item));
     if (plain.length < 2 || plain.length !== items.length) {
-      return this.#all(negated ? 'AND' : 'OR', items.map((item) => compare(operator, left, item, this.#draft)));
+      return this.#all(
+        negated ? 'AND' : 'OR',
+        items.map((item) => compare(operator, left, item, this.#draft)),
+      );
     }
     // A list of constants is an array: all of its elements get one type, which may be varchar.
     const typeOid = commonType([left, ...plain]);
     if (isUntyped(left) || typeOid !== left.typeOid) {
-      const isInteger = [left, ...plain].every((term) => !isUntyped(term) && term.facts.family === 'integer');
-      if (!isInteger) throw new Forward('unproven-operator', 'IN of mixed types');
+      const isInteger = plain.every((term) => isUntyped(term) || term.facts.family === 'integer');
+      if (!isInteger || isUntyped(left) || left.facts.family !== 'integer')
+        throw new Forward('unproven-operator', 'IN of mixed types');
     }
     const a = typed(left, this.#draft);
     const elements = plain.map((item) => coerce(item, typeOid, this.#draft));
@@ -437,7 +464,9 @@ export class Translator {
     const index = parameterIndex(node);
     const declared = index === null ? 0 : (this.#draft.parameterTypes[index] ?? 0);
     if (declared !== 0 && declared !== OID.unknown) arrayOid = declared;
-    const element = [OID.int2, OID.int4, OID.int8, OID.text, OID.varchar, wanted].find((oid) => arrayOf(oid, catalogue) === arrayOid);
+    const element = [OID.int2, OID.int4, OID.int8, OID.text, OID.varchar, wanted].find(
+      (oid) => arrayOf(oid, catalogue) === arrayOid,
+    );
     if (arrayOid === 0 || element === undefined || !isArrayElement(element, catalogue)) {
       throw new Forward('unproven-operator', '= ANY of this type');
     }
@@ -452,7 +481,8 @@ export class Translator {
       array = () => this.#draft.parameter(index, 'array');
     } else {
       const term = this.term(node, scope);
-      if (!isUntyped(term) || term.untyped !== 'text') throw new Forward('unproven-operator', '= ANY of a computed array');
+      if (!isUntyped(term) || term.untyped !== 'text')
+        throw new Forward('unproven-operator', '= ANY of a computed array');
       const { constant } = term;
       this.#draft.check(constant, 'array', arrayOid);
       array = () => this.#draft.constant(constant, 'array', arrayOid);
@@ -473,7 +503,9 @@ export class Translator {
     const element =
       written === 0
         ? commonType(terms)
-        : [OID.int2, OID.int4, OID.int8, OID.text, OID.varchar, OID.uuid, left.typeOid].find((oid) => arrayOf(oid, catalogue) === written);
+        : [OID.int2, OID.int4, OID.int8, OID.text, OID.varchar, OID.uuid, left.typeOid].find(
+            (oid) => arrayOf(oid, catalogue) === written,
+          );
     if (element === undefined) throw new Forward('unproven-operator', '= ANY of this type');
     const elements = terms.map((term) => {
       if (!isUntyped(term) && term.relations.size > 0) throw new Forward('unproven-operator', 'an array of columns');
@@ -535,7 +567,9 @@ export class Translator {
       IS_NOT_UNKNOWN: 'IS NOT NULL',
     };
     const operator = test[(fields['booltesttype'] as string | undefined) ?? 'IS_TRUE'];
-    return derived(this.#draft.facts(OID.bool), [operand], () => `(${operand.value()} ${operator})`, { nullable: false });
+    return derived(this.#draft.facts(OID.bool), [operand], () => `(${operand.value()} ${operator})`, {
+      nullable: false,
+    });
   }
 
   #case(fields: Fields, scope: Scope): Expression {
@@ -557,7 +591,13 @@ export class Translator {
     const sql = (): string =>
       `CASE ${rest.map((result, index) => `WHEN ${conditions[index]?.value()} THEN ${result.value()}`).join(' ')} ELSE ${end.value()} END`;
     const merged = this.#oneOf([end, ...rest], sql, { nullable: true, typmod: commonTypmod([end, ...rest]) });
-    return { ...derived(merged.facts, [merged, ...conditions], sql, { typmod: merged.typmod, collation: merged.collation, key: merged.key }) };
+    return {
+      ...derived(merged.facts, [merged, ...conditions], sql, {
+        typmod: merged.typmod,
+        collation: merged.collation,
+        key: merged.key,
+      }),
+    };
   }
 
   #common(terms: readonly Term[]): Expression[] {
@@ -566,16 +606,22 @@ export class Translator {
   }
 
   /** An expression that is one of several of a type: it compares only where its printed form does. */
-  #oneOf(results: readonly Expression[], value: () => string, parts: { nullable: boolean; typmod: number }): Expression {
+  #oneOf(
+    results: readonly Expression[],
+    value: () => string,
+    parts: { nullable: boolean; typmod: number },
+  ): Expression {
     const only = results[0] as Expression;
-    if (results.length === 1) return derived(only.facts, results, only.value, { ...parts, key: only.key, collation: only.collation });
+    if (results.length === 1)
+      return derived(only.facts, results, only.value, { ...parts, key: only.key, collation: only.collation });
     return derived(only.facts, results, value, { ...parts, collation: mergeCollations(results) });
   }
 
   #collate(fields: Fields, scope: Scope): Expression {
     const path = names(fields['collname']);
     const name = path?.[path.length - 1];
-    const isKnown = path !== null && (path.length === 1 || path[0] === 'pg_catalog') && (name === 'C' || name === 'POSIX');
+    const isKnown =
+      path !== null && (path.length === 1 || path[0] === 'pg_catalog') && (name === 'C' || name === 'POSIX');
     if (!isKnown) throw new Forward('collation', 'a collation other than C');
     const operand = this.expression(fields['arg'] as Node, scope);
     if (operand.facts.family !== 'text') throw new Forward('collation', 'COLLATE on other than text');
@@ -606,11 +652,16 @@ export class Translator {
       const sessionValue = SESSION_FUNCTIONS.get(name);
       if (sessionValue !== undefined) return this.#session_(sessionValue);
     }
-    return callFunction(name, nodes.map((node) => this.term(node, scope)), this.#draft);
+    return callFunction(
+      name,
+      nodes.map((node) => this.term(node, scope)),
+      this.#draft,
+    );
   }
 
   #aggregate(name: string, nodes: readonly Node[], fields: Fields, scope: Scope): Expression {
-    if (scope.aggregates !== 'allowed' || nodes.length > 1) throw new Forward('unproven-syntax', `${name} stands where it may not`);
+    if (scope.aggregates !== 'allowed' || nodes.length > 1)
+      throw new Forward('unproven-syntax', `${name} stands where it may not`);
     if (nodes.length === 0 && fields['agg_star'] !== true) throw new Forward('unproven-function', `${name}()`);
     // Inside an aggregate every column may be used, and no other aggregate.
     const grouped = scope.grouped;
@@ -671,7 +722,10 @@ export class Translator {
     switch (fields['subLinkType'] as string) {
       case 'EXISTS_SUBLINK': {
         const subquery = this.#subquery(select, scope);
-        return outerUse(derived(bool, [], () => `EXISTS (${subquery.sql})`, { nullable: false }), subquery);
+        return outerUse(
+          derived(bool, [], () => `EXISTS (${subquery.sql})`, { nullable: false }),
+          subquery,
+        );
       }
       case 'ANY_SUBLINK': {
         // x IN (SELECT …); other operators are written out by the client.
@@ -689,12 +743,16 @@ export class Translator {
         if (!b.facts.isCanonical || a.facts.keyWriter !== a.facts.writer) {
           throw new Forward('unproven-type', 'IN over a type that does not compare as printed');
         }
-        return outerUse(derived(bool, [a], () => `(${key()} IN (${subquery.sql}))`), subquery);
+        return outerUse(
+          derived(bool, [a], () => `(${key()} IN (${subquery.sql}))`),
+          subquery,
+        );
       }
       case 'EXPR_SUBLINK': {
         const subquery = this.#subquery(select, scope);
         const column = subquery.columns[0];
-        if (subquery.columns.length !== 1 || column === undefined) throw new Forward('unproven-syntax', 'a row subquery');
+        if (subquery.columns.length !== 1 || column === undefined)
+          throw new Forward('unproven-syntax', 'a row subquery');
         // With more than one row Postgres has an error, SQLite takes the first.
         if (!subquery.isSingleRow) throw new Forward('may-fail', 'a subquery that may give more than one row');
         const expression = derived(column.facts, [], () => `(${subquery.sql})`, {
@@ -795,7 +853,12 @@ export function columnExpression(draft: Draft, relation: Relation, column: Relat
     typmod: column.typmod,
     collation: column.collation,
     value: () => column.value,
-    key: facts.family === 'opaque' || key === null ? null : facts.family === 'bpchar' ? () => `rtrim(${key}, ' ')` : () => key,
+    key:
+      facts.family === 'opaque' || key === null
+        ? null
+        : facts.family === 'bpchar'
+          ? () => `rtrim(${key}, ' ')`
+          : () => key,
     nullable: !column.notNull || relation.isOptional,
     column: {
       relation: relation.id,

@@ -61,7 +61,13 @@ const ALL_NEEDS =
   NEED_MONETARY_DEFAULT |
   NEED_OUTPUT_DEFAULTS;
 
-function facts(oid: number, family: Family, writer: Writer | null, reader: Reader, more: Partial<TypeFacts> = {}): TypeFacts {
+function facts(
+  oid: number,
+  family: Family,
+  writer: Writer | null,
+  reader: Reader,
+  more: Partial<TypeFacts> = {},
+): TypeFacts {
   const isOrdered = writer !== null;
   return { oid, family, isOrdered, isCanonical: isOrdered, writer, keyWriter: writer, reader, textNeeds: 0, ...more };
 }
@@ -109,7 +115,18 @@ const OPAQUE_NEEDS = new Map<number, number>([
 
 /** Printed as names, which depend on search_path and on catalogues that are not here. */
 const NAMED_BY_CATALOGUE = new Set<number>([
-  OID.regproc, OID.regclass, OID.regtype, OID.regnamespace, OID.regrole, 2202, 2203, 2204, 3734, 3769, 4191, 1033,
+  OID.regproc,
+  OID.regclass,
+  OID.regtype,
+  OID.regnamespace,
+  OID.regrole,
+  2202,
+  2203,
+  2204,
+  3734,
+  3769,
+  4191,
+  1033,
 ]);
 
 /** Facts of a type that a column has; domains are followed. Throws Forward for types that cannot even be returned. */
@@ -150,10 +167,28 @@ export function arrayOf(oid: number, catalogue: Catalogue): number {
 
 /** SQL names that the grammar does not turn into pg_catalog names by itself. */
 const TYPE_NAMES: Readonly<Record<string, number>> = {
-  int2: OID.int2, int4: OID.int4, int8: OID.int8, float4: OID.float4, float8: OID.float8, numeric: OID.numeric,
-  text: OID.text, varchar: OID.varchar, bpchar: OID.bpchar, name: OID.name, bool: OID.bool, bytea: OID.bytea,
-  uuid: OID.uuid, date: OID.date, time: OID.time, timestamp: OID.timestamp, timestamptz: OID.timestamptz, oid: OID.oid,
-  json: OID.json, jsonb: OID.jsonb, inet: OID.inet, interval: OID.interval,
+  int2: OID.int2,
+  int4: OID.int4,
+  int8: OID.int8,
+  float4: OID.float4,
+  float8: OID.float8,
+  numeric: OID.numeric,
+  text: OID.text,
+  varchar: OID.varchar,
+  bpchar: OID.bpchar,
+  name: OID.name,
+  bool: OID.bool,
+  bytea: OID.bytea,
+  uuid: OID.uuid,
+  date: OID.date,
+  time: OID.time,
+  timestamp: OID.timestamp,
+  timestamptz: OID.timestamptz,
+  oid: OID.oid,
+  json: OID.json,
+  jsonb: OID.jsonb,
+  inet: OID.inet,
+  interval: OID.interval,
 };
 
 /** The built-in type called so in pg_catalog, among those the planner works with; 0 when it is none of them. */
