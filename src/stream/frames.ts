@@ -85,6 +85,12 @@ export function logicalMessage(transactional: boolean, lsn: bigint, prefix: stri
   return message;
 }
 
+/** Prefix and content (a view) of a logical message without xid. */
+export function readLogicalMessage(message: Uint8Array): { readonly prefix: string; readonly content: Uint8Array } {
+  const zero = message.indexOf(0, 10);
+  return { prefix: new TextDecoder().decode(message.subarray(10, zero)), content: message.subarray(zero + 5) };
+}
+
 /** Length of the frame at `at`, header included; 0 when fewer than 5 bytes are there. */
 export function frameBytesAt(bytes: Uint8Array, at: number): number {
   if (at + 5 > bytes.length) return 0;

@@ -31,6 +31,9 @@ export interface RelationUse {
   readonly frames: Uint8Array;
 }
 
+/** As a `relation`: not a description but a logical message that belongs right after Begin, for whoever asked for messages. */
+export const ALWAYS_SENT = 0;
+
 export interface LogRecord {
   readonly kind: RecordKind;
   /** LSN of the commit record (Begin's final LSN); equals `endLsn` for marks and messages. */

@@ -1,0 +1,443 @@
+// From a walsender's messages to whole committed transactions. In-progress transactions (Stream Start … Stream Stop) are
+// spooled, one buffer for each, and come out whole at Stream Commit without what was rolled back.
+
+import { must } from '../../base/assert.ts';
+import { crc32 } from '../../base/crc32.ts';
+import type { Disk } from '../../base/disk.ts';
+import { Fault } from '../../base/fault.ts';
+import { SCHEMA_MESSAGE_PREFIX, type SchemaChange } from '../../contracts/catalogue.ts';
+import { formatLsn, type Lsn } from '../../pg/lsn.ts';
+import {
+  beginMessage,
+  commitMessage,
+  concat,
+  frameOf,
+  readLogicalMessage,
+  TAG_BEGIN,
+  TAG_COMMIT,
+  TAG_DELETE,
+  TAG_INSERT,
+  TAG_MESSAGE,
+  TAG_ORIGIN,
+  TAG_RELATION,
+  TAG_STREAM_ABORT,
+  TAG_STREAM_COMMIT,
+  TAG_STREAM_START,
+  TAG_STREAM_STOP,
+  TAG_TRUNCATE,
+  TAG_TYPE,
+  TAG_UPDATE,
+} from '../frames.ts';
+import { ALWAYS_SENT, EMPTY, type LogRecord, markRecord, type RelationUse } from '../relay-log/record.ts';
+import { type BufferedTransaction, TransactionBuffer } from './transaction-buffer.ts';
+
+export interface AssemblerOptions {
+  /** Folder for transactions that do not fit in memory; emptied at the start. */
+  readonly spoolDirectory: string;
+  /** A transaction larger than this goes to a file. */
+  readonly transactionBytesMax: number;
+  /** The same for each transaction in progress, of which there may be many. */
+  readonly streamedBytesMax: number;
+}
+
+export const ASSEMBLER_DEFAULTS = {
+  transactionBytesMax: 4 * 1024 * 1024,
+  streamedBytesMax: 256 * 1024,
+} as const;
+
+export interface AssemblerSink {
+  /** The next record, in commit order. */
+  record(record: LogRecord): void;
+  /** Takes over the synced file of a big transaction; its record follows. */
+  adoptBig(path: string, endLsn: Lsn, bytes: number): Promise<void>;
+  /**
+   * Called when a relation is described anew; may answer with a logical message to put before the description (a schema
+   * change that no event trigger announced).
+   */
+  relationChanged?(relation: number): Promise<Uint8Array | null>;
+}
+
+/** A relation as last described on this connection. */
+interface Description {
+  readonly version: number;
+  readonly frames: Uint8Array;
+}
+
+interface Open {
+  readonly xid: number;
+  readonly buffer: TransactionBuffer;
+  readonly uses: Map<number, RelationUse>;
+  /** Descriptions that came within the transaction. */
+  readonly defined: Map<number, Description>;
+  /** Type frames that came since the last Relation. */
+  readonly types: Uint8Array[];
+  /** Schema messages that belong before everything else. */
+  readonly hoisted: RelationUse[];
+}
+
+/** Commands that create a table and fill it before the event trigger can say what it looks like. */
+const CREATES_FILLED = new Set(['CREATE TABLE AS', 'SELECT INTO']);
+
+export class Assembler {
+  readonly #disk: Disk;
+  readonly #options: AssemblerOptions;
+  readonly #sink: AssemblerSink;
+  readonly #relations = new Map<number, Description>();
+  readonly #streamed = new Map<number, Open>();
+  #position: Lsn;
+  /** The transaction between Begin and Commit. */
+  #plain: (Open & { readonly finalLsn: Lsn; readonly micros: bigint }) | null = null;
+  /** The transaction between Stream Start and Stream Stop. */
+  #block: Open | null = null;
+  #skipping = false;
+  #spools = 0;
+
+  constructor(disk: Disk, options: AssemblerOptions, sink: AssemblerSink, position: Lsn) {
+    this.#disk = disk;
+    this.#options = options;
+    this.#sink = sink;
+    this.#position = position;
+  }
+
+  /** End of the last record given to the sink. */
+  get position(): Lsn {
+    return this.#position;
+  }
+
+  /** True when no transaction is being received, so that a keepalive's LSN is a position. */
+  get idle(): boolean {
+    return this.#plain === null && this.#block === null && !this.#skipping;
+  }
+
+  /** Transactions in progress that are being spooled. */
+  get inProgress(): number {
+    return this.#streamed.size;
+  }
+
+  /** Nothing is committed up to `lsn` beyond what came: the position moves by a mark. Only while `idle`. */
+  mark(lsn: Lsn): void {
+    if (lsn <= this.#position) return;
+    this.#emit(markRecord(this.#position, lsn));
+  }
+
+  /** Throws away what is incomplete: the upstream sends it again on the next connection. */
+  async discard(): Promise<void> {
+    await this.#plain?.buffer.discard();
+    for (const open of this.#streamed.values()) await open.buffer.discard();
+    this.#streamed.clear();
+    this.#plain = null;
+    this.#block = null;
+  }
+
+  /** Takes one message (copied, not kept). When it answers with a promise, push nothing before that is done. */
+  push(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
+    const tag = message[0] as number;
+    switch (tag) {
+      case TAG_INSERT:
+      case TAG_UPDATE:
+      case TAG_DELETE:
+        return this.#change(message, start, end, sent, false);
+      case TAG_TRUNCATE:
+        return this.#change(message, start, end, sent, true);
+      case TAG_BEGIN:
+        return this.#begin(message);
+      case TAG_COMMIT:
+        return this.#commit(message, sent);
+      case TAG_RELATION:
+      case TAG_TYPE:
+        return this.#describe(message, start, end, sent);
+      case TAG_MESSAGE:
+        return this.#message(message, start, end, sent);
+      case TAG_ORIGIN:
+        this.#open()?.buffer.append(message, 1, { start, end, sent, subxid: 0 }, 'other');
+        return null;
+      case TAG_STREAM_START:
+        return this.#streamStart(message);
+      case TAG_STREAM_STOP:
+        this.#block = null;
+        return null;
+      case TAG_STREAM_COMMIT:
+        return this.#streamCommit(message, sent);
+      case TAG_STREAM_ABORT:
+        return this.#streamAbort(message);
+      default:
+        throw unexpected(`message type ${JSON.stringify(String.fromCharCode(tag))}`);
+    }
+  }
+
+  #open(): Open | null {
+    return this.#block ?? this.#plain;
+  }
+
+  #begin(message: Uint8Array): null {
+    if (this.#plain !== null || this.#block !== null) throw unexpected('Begin inside a transaction');
+    const view = viewOf(message);
+    const finalLsn = view.getBigUint64(1);
+    // Its commit record begins before our position, so it ends there at the latest: we have it.
+    this.#skipping = finalLsn < this.#position;
+    if (this.#skipping) return null;
+    const xid = view.getUint32(17);
+    this.#plain = {
+      ...this.#newOpen(xid, this.#options.transactionBytesMax),
+      finalLsn,
+      micros: view.getBigInt64(9),
+    };
+    return null;
+  }
+
+  #newOpen(xid: number, memoryBytesMax: number): Open {
+    this.#spools += 1;
+    const path = `${this.#options.spoolDirectory}/${xid}-${this.#spools}.frames`;
+    return {
+      xid,
+      buffer: new TransactionBuffer(this.#disk, { path, memoryBytesMax }),
+      uses: new Map(),
+      defined: new Map(),
+      types: [],
+      hoisted: [],
+    };
+  }
+
+  #change(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint, isTruncate: boolean): Promise<void> | null {
+    const open = this.#open();
+    if (open === null) {
+      if (this.#skipping) return null;
+      throw unexpected('a row change outside a transaction');
+    }
+    const streamed = this.#block !== null;
+    const from = streamed ? 5 : 1;
+    if (isTruncate) {
+      const count = uint32(message, from);
+      for (let index = 0; index < count; index += 1) this.#use(open, uint32(message, from + 5 + 4 * index));
+    } else {
+      this.#use(open, uint32(message, from));
+    }
+    const subxid = streamed ? uint32(message, 1) : 0;
+    open.buffer.append(message, from, { start, end, sent, subxid }, 'change');
+    return open.buffer.spill();
+  }
+
+  #use(open: Open, relation: number): void {
+    if (open.uses.has(relation)) return;
+    const known = this.#relations.get(relation);
+    if (known === undefined) throw unexpected(`a change of relation ${relation}, which was never described`);
+    open.uses.set(relation, { relation, version: known.version, frames: known.frames });
+  }
+
+  #describe(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
+    const streamed = this.#block !== null;
+    const from = streamed ? 5 : 1;
+    const plain = streamed ? withoutXid(message) : message.slice();
+    const frame = frameOf(plain, start, end, sent);
+    const open = this.#open();
+    const types = open?.types ?? this.#looseTypes;
+    if (plain[0] === TAG_TYPE) {
+      types.push(frame);
+      // A description is kept even if its subtransaction is rolled back: it is what the upstream believes that we know.
+      open?.buffer.append(message, from, { start, end, sent, subxid: 0 }, 'other');
+      return null;
+    }
+    const relation = uint32(plain, 1);
+    const frames = concat([...types, frame]);
+    types.length = 0;
+    const description: Description = { version: crc32(plain), frames };
+    const known = open?.defined.get(relation) ?? this.#relations.get(relation);
+    const changed = known === undefined || known.version !== description.version;
+    const finish = (): void => {
+      if (open === null || !streamed) this.#relations.set(relation, description);
+      if (open === null) return;
+      open.defined.set(relation, description);
+      const used = open.uses.get(relation);
+      // Used before with an older description: both are needed, the older one first; the newer lies within.
+      if (used === undefined) open.uses.set(relation, { relation, version: description.version, frames: EMPTY });
+      open.buffer.append(message, from, { start, end, sent, subxid: 0 }, 'other');
+    };
+    if (!changed || open === null || this.#sink.relationChanged === undefined) {
+      finish();
+      return null;
+    }
+    return this.#sink.relationChanged(relation).then((injected) => {
+      if (injected !== null) open.buffer.append(injected, 1, { start, end, sent, subxid: 0 }, 'message');
+      finish();
+    });
+  }
+
+  readonly #looseTypes: Uint8Array[] = [];
+
+  #message(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
+    const open = this.#open();
+    const streamed = this.#block !== null;
+    const from = streamed ? 5 : 1;
+    const transactional = ((message[from] as number) & 1) === 1;
+    if (transactional) {
+      if (open === null) {
+        if (this.#skipping) return null;
+        throw unexpected('a transactional message outside a transaction');
+      }
+      const subxid = streamed ? uint32(message, 1) : 0;
+      if (open.defined.size > 0) hoistIfFilled(open, message, from, start, end, sent);
+      open.buffer.append(message, from, { start, end, sent, subxid }, 'message');
+      return open.buffer.spill();
+    }
+    const plain = streamed ? withoutXid(message) : message;
+    const lsn = viewOf(plain).getBigUint64(2);
+    // A message may begin where the commit before it ends; one byte further tells the two positions apart.
+    const endLsn = lsn + 1n;
+    if (endLsn <= this.#position) return null;
+    const frames = frameOf(plain, start, end, sent);
+    this.#emit({
+      kind: 'message',
+      beginLsn: lsn,
+      endLsn,
+      previousLsn: this.#position,
+      commitMicros: 0n,
+      xid: 0,
+      changes: 0,
+      hasMessages: true,
+      onlyMessages: true,
+      relations: [],
+      frames,
+      frameBytes: frames.length,
+    });
+    return null;
+  }
+
+  #commit(message: Uint8Array, sent: bigint): Promise<void> | null {
+    if (this.#skipping) {
+      this.#skipping = false;
+      return null;
+    }
+    const open = this.#plain;
+    if (open === null) throw unexpected('Commit outside a transaction');
+    const endLsn = viewOf(message).getBigUint64(10);
+    const commitLsn = viewOf(message).getBigUint64(2);
+    // Only this path is hot, and mostly it need not wait.
+    const begin = frameOf(beginMessage(commitLsn, open.micros, open.xid), commitLsn, commitLsn, sent);
+    const commit = frameOf(commitMessage(commitLsn, endLsn, open.micros), endLsn, endLsn, sent);
+    const whole = open.buffer.finishInMemory(begin, commit);
+    if (whole !== null) {
+      this.#plain = null;
+      this.#emitWhole(open, whole, commitLsn, endLsn, open.micros);
+      return null;
+    }
+    return this.#finish(open, commitLsn, endLsn, open.micros, sent).then(() => {
+      this.#plain = null;
+    });
+  }
+
+  #streamStart(message: Uint8Array): null {
+    if (this.#plain !== null || this.#block !== null) throw unexpected('Stream Start inside a transaction');
+    const xid = uint32(message, 1);
+    let open = this.#streamed.get(xid);
+    if (open === undefined) {
+      open = this.#newOpen(xid, this.#options.streamedBytesMax);
+      this.#streamed.set(xid, open);
+    }
+    this.#block = open;
+    return null;
+  }
+
+  async #streamCommit(message: Uint8Array, sent: bigint): Promise<void> {
+    const view = viewOf(message);
+    const xid = view.getUint32(1);
+    const commitLsn = view.getBigUint64(6);
+    const endLsn = view.getBigUint64(14);
+    const micros = view.getBigInt64(22);
+    const open = this.#streamed.get(xid);
+    if (open === undefined) throw unexpected(`Stream Commit of unknown transaction ${xid}`);
+    this.#streamed.delete(xid);
+    for (const [relation, description] of open.defined) this.#relations.set(relation, description);
+    if (endLsn <= this.#position) await open.buffer.discard();
+    else await this.#finish(open, commitLsn, endLsn, micros, sent);
+  }
+
+  #streamAbort(message: Uint8Array): Promise<void> | null {
+    const xid = uint32(message, 1);
+    const subxid = uint32(message, 5);
+    const open = this.#streamed.get(xid);
+    if (open === undefined) return null;
+    if (xid !== subxid) {
+      open.buffer.abort(subxid);
+      return null;
+    }
+    this.#streamed.delete(xid);
+    return open.buffer.discard();
+  }
+
+  async #finish(open: Open, commitLsn: Lsn, endLsn: Lsn, micros: bigint, sent: bigint): Promise<void> {
+    const begin = frameOf(beginMessage(commitLsn, micros, open.xid), commitLsn, commitLsn, sent);
+    const commit = frameOf(commitMessage(commitLsn, endLsn, micros), endLsn, endLsn, sent);
+    const whole = await open.buffer.finish(begin, commit);
+    if (whole.frames === null) await this.#sink.adoptBig(whole.path, endLsn, whole.bytes);
+    this.#emitWhole(open, whole, commitLsn, endLsn, micros);
+  }
+
+  #emitWhole(open: Open, whole: BufferedTransaction, commitLsn: Lsn, endLsn: Lsn, micros: bigint): void {
+    const relations = [...open.hoisted, ...open.uses.values()];
+    for (const [relation, description] of open.defined) {
+      const used = must(open.uses.get(relation));
+      if (used.frames.length > 0) relations.push({ relation, version: description.version, frames: EMPTY });
+      else if (used.version !== description.version) {
+        relations.push({ relation, version: description.version, frames: EMPTY });
+      }
+    }
+    this.#emit({
+      kind: whole.frames === null ? 'big' : 'transaction',
+      beginLsn: commitLsn,
+      endLsn,
+      previousLsn: this.#position,
+      commitMicros: micros,
+      xid: open.xid,
+      changes: whole.changes,
+      hasMessages: whole.messages > 0,
+      onlyMessages: whole.changes === 0,
+      relations,
+      frames: whole.frames ?? EMPTY,
+      frameBytes: whole.bytes,
+    });
+  }
+
+  #emit(record: LogRecord): void {
+    if (record.endLsn <= this.#position) {
+      throw unexpected(`a commit ending at ${formatLsn(record.endLsn)} after ${formatLsn(this.#position)}`);
+    }
+    this.#position = record.endLsn;
+    this.#sink.record(record);
+  }
+}
+
+/** `CREATE TABLE … AS`: rows come before the message that describes their table, so the message is sent before them, too. */
+function hoistIfFilled(open: Open, message: Uint8Array, from: number, start: Lsn, end: Lsn, sent: bigint): void {
+  const plain = from === 1 ? message : withoutXid(message);
+  const { prefix, content } = readLogicalMessage(plain);
+  if (prefix !== SCHEMA_MESSAGE_PREFIX) return;
+  const change = JSON.parse(new TextDecoder().decode(content)) as SchemaChange;
+  if (!CREATES_FILLED.has(change.tag)) return;
+  open.hoisted.push({ relation: ALWAYS_SENT, version: 0, frames: frameOf(plain.slice(), start, end, sent) });
+}
+
+function withoutXid(message: Uint8Array): Uint8Array {
+  const plain = new Uint8Array(message.length - 4);
+  plain[0] = message[0] as number;
+  plain.set(message.subarray(5), 1);
+  return plain;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function uint32(bytes: Uint8Array, at: number): number {
+  return (
+    (((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)) >>>
+    0
+  );
+}
+
+/** The upstream broke the protocol, or there is a mistake here: the connection is dropped, the position is kept. */
+function unexpected(what: string): Fault {
+  return new Fault('stream-malformed', { message: `change stream: unexpected ${what}`, sqlstate: '08P01', retryable: true });
+}

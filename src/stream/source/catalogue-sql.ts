@@ -1,0 +1,146 @@
+// SQL that describes published tables and types as the JSON of contracts/catalogue.ts. One text, used in two places: by the
+// source when it copies or has no event trigger, and inside the event trigger's function. Postgres 15 to 18.
+
+/** Settings under which values become text, in the stream, in COPY and in the event trigger alike: one text path. */
+export const PINNED_SETTINGS: Readonly<Record<string, string>> = {
+  DateStyle: 'ISO, YMD',
+  TimeZone: 'UTC',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+};
+
+/** An SQL string literal. */
+export function sqlLiteral(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''")}'`;
+  return text.includes('\\') ? ` E${quoted.replaceAll('\\', '\\\\')}` : quoted;
+}
+
+/** An SQL identifier, always quoted. */
+export function sqlName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/**
+ * A subquery `(relid oid, attrs int2[], filter text)`: what the publication sends. Columns that it does not send are
+ * missing from `attrs`.
+ */
+export function publishedSql(publication: string): string {
+  return `(SELECT g.relid,
+      coalesce(g.attrs::int2[], (SELECT array_agg(a.attnum) FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = g.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')) AS attrs,
+      pg_catalog.pg_get_expr(g.qual, g.relid) AS filter
+    FROM pg_catalog.pg_get_publication_tables(${publication}) g
+    JOIN pg_catalog.pg_class gc ON gc.oid = g.relid AND gc.relpersistence = 'p'
+    JOIN pg_catalog.pg_namespace gn ON gn.oid = gc.relnamespace AND gn.nspname <> 'skerry')`;
+}
+
+const COLLATION_IS_C = `CASE
+    WHEN a.attcollation = 0 THEN true
+    WHEN a.attcollation IN (950, 951) THEN true
+    WHEN a.attcollation = 100 THEN (SELECT ${databaseIsC('d')} FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+    ELSE coalesce((SELECT (co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX'))
+        OR (co.collprovider = 'b' AND pg_catalog.to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8', 'PG_C_UTF8'))
+      FROM pg_catalog.pg_collation co WHERE co.oid = a.attcollation), false) END`;
+
+/** SQL that is true when the database row `alias` sorts text by its bytes. */
+function databaseIsC(alias: string): string {
+  return `((${alias}.datlocprovider = 'c' AND ${alias}.datcollate IN ('C', 'POSIX'))
+    OR (${alias}.datlocprovider = 'b' AND pg_catalog.to_jsonb(${alias}) ->> 'datlocale' IN ('C', 'C.UTF-8', 'PG_C_UTF8')))`;
+}
+
+/**
+ * A SELECT of one json array of `TableImage`. `publication` is an SQL expression (text); `only` an SQL expression (oid[])
+ * that limits the tables, or null for all.
+ */
+export function tableImagesSql(publication: string, only: string | null): string {
+  const limited = (column: string): string => (only === null ? 'true' : `${column} = ANY (${only})`);
+  return `WITH RECURSIVE published AS MATERIALIZED ${publishedSql(publication)},
+  parents AS (
+    SELECT i.inhparent AS relid FROM pg_catalog.pg_inherits i JOIN published p ON p.relid = i.inhrelid
+    UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN parents p ON p.relid = i.inhrelid
+  ),
+  chosen AS (
+    SELECT relid, attrs, filter, 'r' AS kind FROM published WHERE ${limited('relid')}
+    UNION ALL
+    SELECT c.oid, NULL, NULL, 'p' FROM parents JOIN pg_catalog.pg_class c ON c.oid = parents.relid AND c.relkind = 'p'
+    WHERE c.oid NOT IN (SELECT relid FROM published) AND ${limited('c.oid')}
+  )
+  SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+    'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', t.kind,
+    'replicaIdentity', c.relreplident,
+    'identityAttnums', CASE c.relreplident
+      WHEN 'f' THEN (SELECT pg_catalog.json_agg(a.attnum ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND (t.attrs IS NULL OR a.attnum = ANY (t.attrs)))
+      WHEN 'd' THEN coalesce((SELECT pg_catalog.to_json(x.indkey::int2[]) FROM pg_catalog.pg_index x
+        WHERE x.indrelid = c.oid AND x.indisprimary AND x.indisvalid), '[]')
+      WHEN 'i' THEN coalesce((SELECT pg_catalog.to_json((x.indkey::int2[])[0:x.indnkeyatts - 1]) FROM pg_catalog.pg_index x
+        WHERE x.indrelid = c.oid AND x.indisreplident AND x.indisvalid), '[]')
+      ELSE '[]' END,
+    'primaryKeyAttnums', coalesce((SELECT pg_catalog.to_json((x.indkey::int2[])[0:x.indnkeyatts - 1])
+      FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary), '[]'),
+    'columns', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+        'attnum', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::bigint, 'typmod', a.atttypmod,
+        'notNull', a.attnotnull, 'collationOid', a.attcollation::bigint,
+        'collationIsC', ${COLLATION_IS_C},
+        'collationIsDeterministic', coalesce((SELECT co.collisdeterministic FROM pg_catalog.pg_collation co
+          WHERE co.oid = a.attcollation), true),
+        'generated', a.attgenerated, 'identity', a.attidentity,
+        'defaultText', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+        'missingText', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
+        'replicated', t.attrs IS NULL OR a.attnum = ANY (t.attrs)) ORDER BY a.attnum)
+      FROM pg_catalog.pg_attribute a
+      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
+    'indexes', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+        'oid', x.indexrelid::bigint, 'name', ic.relname, 'unique', x.indisunique, 'primary', x.indisprimary,
+        'valid', x.indisvalid, 'keyAttnums', (x.indkey::int2[])[0:x.indnkeyatts - 1],
+        'partial', x.indpred IS NOT NULL, 'definition', pg_catalog.pg_get_indexdef(x.indexrelid)) ORDER BY x.indexrelid)
+      FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid WHERE x.indrelid = c.oid), '[]'),
+    'constraints', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+        'oid', k.oid::bigint, 'name', k.conname, 'type', k.contype,
+        'definition', pg_catalog.pg_get_constraintdef(k.oid)) ORDER BY k.oid)
+      FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid), '[]'),
+    'rowSecurity', c.relrowsecurity,
+    'hasChildren', EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+    'rowFilter', t.filter) ORDER BY c.oid), '[]')
+  FROM chosen t JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`;
+}
+
+/** A SELECT of one json array of `TypeImage`: every type that is not built in and not just the row type of a table. */
+export const TYPE_IMAGES_SQL = `SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+    'oid', t.oid::bigint, 'schema', n.nspname, 'name', t.typname, 'kind', t.typtype, 'category', t.typcategory,
+    'arrayOid', t.typarray::bigint,
+    'elementOid', CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem::bigint ELSE 0 END,
+    'baseOid', t.typbasetype::bigint, 'typmod', t.typtypmod,
+    'enumLabels', coalesce((SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e
+      WHERE e.enumtypid = t.oid), '[]')) ORDER BY t.oid), '[]')
+  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+  LEFT JOIN pg_catalog.pg_type et ON et.oid = t.typelem AND t.typcategory = 'A'
+  LEFT JOIN pg_catalog.pg_class ec ON ec.oid = et.typrelid
+  WHERE t.oid >= 16384 AND n.nspname <> 'skerry' AND t.typtype <> 'p'
+    AND coalesce(c.relkind, 'c') = 'c' AND coalesce(ec.relkind, 'c') = 'c'`;
+
+/**
+ * A SELECT of one json object: `CatalogueImage` without tables and types. Ask on a connection that pins nothing, so that
+ * the settings are those of an ordinary session.
+ */
+export const DATABASE_FACTS_SQL = `SELECT pg_catalog.json_build_object('version', 1,
+    'serverVersion', pg_catalog.current_setting('server_version_num')::int,
+    'serverVersionText', pg_catalog.current_setting('server_version'),
+    'database', pg_catalog.current_database(),
+    'defaultCollationIsC', ${databaseIsC('d')},
+    'settings', (SELECT pg_catalog.json_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s WHERE s.name IN (
+      'DateStyle', 'TimeZone', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'server_encoding', 'integer_datetimes',
+      'standard_conforming_strings', 'default_transaction_isolation', 'search_path', 'lc_monetary', 'lc_numeric', 'lc_time',
+      'xmloption', 'xmlbinary', 'backslash_quote', 'escape_string_warning', 'default_text_search_config')))
+  FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`;
+
+/**
+ * SQL expression: the text of a column exactly as the walsender prints it. A cast to text would not do: it strips the
+ * padding of char(n) and spells booleans out; format() uses the type's output function.
+ */
+export function outputTextSql(column: string): string {
+  return `CASE WHEN ${column} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', ${column}) END`;
+}

@@ -1,0 +1,224 @@
+// The objects that skerry puts into a user's database: schema `skerry` with two functions and four event triggers, and the
+// publication. They emit what the replicas must know into the write-ahead log, in commit order, within the DDL's own
+// transaction. `cleanSql` takes all of it away again.
+
+import { ROWS_MESSAGE_PREFIX, SCHEMA_MESSAGE_PREFIX } from '../../contracts/catalogue.ts';
+import { outputTextSql, PINNED_SETTINGS, sqlLiteral, sqlName, tableImagesSql, TYPE_IMAGES_SQL } from './catalogue-sql.ts';
+
+/** Prefix of the message that says that the publication itself changed: what it sends is another set of rows from here on. */
+export const PUBLICATION_MESSAGE_PREFIX = 'skerry.publication';
+
+/** Grows when the functions change; stored as the schema's comment. */
+export const SETUP_VERSION = 1;
+
+/** A message of rows is closed after this many bytes of text. */
+const ROWS_MESSAGE_BYTES = 200_000;
+
+const FUNCTION_SETTINGS = [
+  'SET search_path = pg_catalog, pg_temp',
+  'SET row_security = off',
+  ...Object.entries(PINNED_SETTINGS).map(([name, value]) => `SET ${name} = ${sqlLiteral(value)}`),
+].join(' ');
+
+const EVENTS = {
+  skerry_ddl_start: "ddl_command_start WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE')",
+  skerry_rewrite: 'table_rewrite',
+  skerry_drop: 'sql_drop',
+  skerry_ddl_end: 'ddl_command_end',
+} as const;
+
+/** Tables a subquery `touched(relid)` leads to: itself, its partitions and inheritors, and its parents. */
+const FAMILY = `WITH RECURSIVE down AS (
+      SELECT unnest(touched) AS relid UNION SELECT i.inhrelid FROM pg_inherits i JOIN down d ON d.relid = i.inhparent
+    ), up AS (
+      SELECT relid FROM down UNION SELECT i.inhparent FROM pg_inherits i JOIN up u ON u.relid = i.inhrelid
+    ) SELECT array_agg(DISTINCT relid) FROM up`;
+
+/** Tables with a column whose text depends on type `changed` (directly, as array, domain or part of a composite type). */
+const USERS_OF_TYPE = `WITH RECURSIVE dependent AS (
+      SELECT changed AS oid
+      UNION SELECT x.oid FROM dependent d CROSS JOIN LATERAL (
+        SELECT t.oid FROM pg_type t WHERE t.typelem = d.oid OR t.typbasetype = d.oid
+        UNION ALL SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
+          WHERE a.atttypid = d.oid AND NOT a.attisdropped) x
+    ) SELECT array_agg(DISTINCT a.attrelid) FROM dependent d JOIN pg_attribute a ON a.atttypid = d.oid AND a.attnum > 0
+      AND NOT a.attisdropped JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')`;
+
+/** Statements that make everything but the publication; to be run in one transaction by a superuser. Idempotent. */
+export function eventTriggersSql(publication: string): string[] {
+  const name = sqlLiteral(publication);
+  return [
+    'CREATE SCHEMA IF NOT EXISTS skerry',
+    `COMMENT ON SCHEMA skerry IS ${sqlLiteral(`skerry ${SETUP_VERSION}: change propagation; removed by skerry up --clean`)}`,
+    'GRANT USAGE ON SCHEMA skerry TO PUBLIC',
+    ...Object.keys(EVENTS).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
+    // What a command is about to change cannot be asked for afterwards: column types and enum labels are noted before it.
+    `CREATE OR REPLACE FUNCTION skerry.shapes() RETURNS text LANGUAGE sql STABLE ${FUNCTION_SETTINGS} AS $skerry$
+  SELECT json_build_object(
+    'columns', (SELECT json_object_agg(x.attrelid, x.types) FROM (
+        SELECT a.attrelid, json_object_agg(a.attnum, a.atttypid) AS types FROM pg_attribute a
+        JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384
+        WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid) x),
+    'children', (SELECT json_object_agg(i.inhparent, i.children) FROM (
+        SELECT inhparent, json_agg(inhrelid::bigint) AS children FROM pg_inherits GROUP BY inhparent) i),
+    'labels', (SELECT json_object_agg(e.oid, e.enumlabel) FROM pg_enum e))::text
+$skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.emit(tag text, touched oid[], rewritten oid[]) RETURNS void LANGUAGE plpgsql ${FUNCTION_SETTINGS} AS $skerry$
+DECLARE
+  images json; types json; family oid[]; dropped oid[]; fresh oid[];
+  image json; expressions text; attnums text; source text; line text;
+  lines text[]; size int;
+BEGIN
+  ${FAMILY} INTO family;
+  ${tableImagesSql(name, 'family')} INTO images;
+  ${TYPE_IMAGES_SQL} INTO types;
+  SELECT array_agg(f.relid) INTO dropped FROM unnest(family) f(relid) JOIN pg_class c ON c.oid = f.relid AND c.relkind IN ('r', 'p')
+    WHERE f.relid NOT IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image));
+  SELECT array_agg(DISTINCT r.relid) INTO fresh FROM unnest(rewritten) r(relid)
+    WHERE r.relid IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image) WHERE x.image ->> 'kind' = 'r');
+  PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'tag', tag,
+    'tables', images, 'types', types,
+    'droppedTables', (SELECT coalesce(json_agg(d.relid::bigint), '[]') FROM unnest(dropped) d(relid)),
+    'rewrittenTables', (SELECT coalesce(json_agg(r.relid::bigint), '[]') FROM unnest(fresh) r(relid)))::text);
+  FOR image IN SELECT x.image FROM json_array_elements(images) x(image) WHERE (x.image ->> 'oid')::oid = ANY (fresh) LOOP
+    SELECT string_agg(e.expression, ', ' ORDER BY e.attnum), json_agg(e.attnum ORDER BY e.attnum)::text INTO expressions, attnums
+      FROM (SELECT (col ->> 'attnum')::int AS attnum, replace(${sqlLiteral(outputTextSql('@@'))}, '@@', format('t.%I', col ->> 'name')) AS expression
+            FROM json_array_elements(image -> 'columns') col WHERE (col ->> 'replicated')::boolean) e;
+    source := format('SELECT json_build_array(%s)::text FROM %s %I.%I t WHERE %s', expressions,
+      (SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END FROM pg_class c WHERE c.oid = (image ->> 'oid')::oid),
+      image ->> 'schema', image ->> 'name', coalesce(image ->> 'rowFilter', 'true'));
+    lines := '{}'; size := 0;
+    FOR line IN EXECUTE source LOOP
+      lines := array_append(lines, line);
+      size := size + length(line);
+      IF size > ${ROWS_MESSAGE_BYTES} THEN
+        PERFORM skerry.emit_rows(image ->> 'oid', attnums, lines);
+        lines := '{}'; size := 0;
+      END IF;
+    END LOOP;
+    IF lines <> '{}' THEN PERFORM skerry.emit_rows(image ->> 'oid', attnums, lines); END IF;
+  END LOOP;
+END $skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.emit_rows(relation text, attnums text, lines text[]) RETURNS void LANGUAGE sql ${FUNCTION_SETTINGS} AS $skerry$
+  SELECT pg_logical_emit_message(true, ${sqlLiteral(ROWS_MESSAGE_PREFIX)},
+    '{"version":1,"table":' || relation || ',"attnums":' || attnums || ',"rows":[' || array_to_string(lines, ',') || ']}')
+$skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.on_ddl_start() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+BEGIN
+  PERFORM set_config('skerry.shapes', skerry.shapes(), true);
+  PERFORM set_config('skerry.rewritten', '', true);
+END $skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.on_rewrite() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+BEGIN
+  PERFORM set_config('skerry.rewritten', coalesce(current_setting('skerry.rewritten', true), '') || ' ' || pg_event_trigger_table_rewrite_oid(), true);
+END $skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+DECLARE gone oid[]; touched oid[];
+BEGIN
+  SELECT array_agg(o.objid) FILTER (WHERE o.object_type IN ('table', 'view') AND o.objsubid = 0 AND NOT o.is_temporary),
+         array_agg(o.objid) FILTER (WHERE o.classid = 'pg_class'::regclass AND o.objsubid <> 0)
+    INTO gone, touched FROM pg_event_trigger_dropped_objects() o;
+  IF gone IS NOT NULL THEN
+    PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'tag', tg_tag,
+      'tables', '[]'::json, 'types', '[]'::json, 'droppedTables', (SELECT json_agg(g.relid::bigint) FROM unnest(gone) g(relid)),
+      'rewrittenTables', '[]'::json)::text);
+  END IF;
+  -- Columns, indexes and constraints may go because something else goes; their tables are described anew.
+  SELECT array_agg(DISTINCT c.oid) INTO touched FROM pg_class c WHERE c.relkind IN ('r', 'p')
+    AND (c.oid = ANY (touched) OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o
+      WHERE o.object_type IN ('index', 'table constraint', 'default value') AND NOT o.is_temporary
+        AND o.schema_name = c.relnamespace::regnamespace::text
+        AND c.relname = ANY (o.address_names)));
+  IF touched IS NOT NULL AND tg_tag <> 'ALTER TABLE' THEN PERFORM skerry.emit(tg_tag, touched, '{}'); END IF;
+  -- DROP INDEX says nothing about its table: what is left of all tables is sent, which is rare and harmless.
+  IF tg_tag = 'DROP INDEX' THEN
+    PERFORM skerry.emit(tg_tag, (SELECT array_agg(p.relid) FROM pg_get_publication_tables(${name}) p), '{}');
+  END IF;
+END $skerry$`,
+    `CREATE OR REPLACE FUNCTION skerry.on_ddl_end() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+DECLARE
+  touched oid[]; rewritten oid[]; changed oid; shapes json; before json; commands record; more oid[];
+BEGIN
+  IF tg_tag IN ('COMMENT', 'GRANT', 'REVOKE', 'CREATE FUNCTION', 'CREATE SEQUENCE', 'ALTER SEQUENCE', 'ALTER DEFAULT PRIVILEGES',
+                'REFRESH MATERIALIZED VIEW') THEN RETURN; END IF;
+  FOR commands IN SELECT c.classid, c.objid, c.object_type, c.schema_name FROM pg_event_trigger_ddl_commands() c LOOP
+    IF commands.object_type IN ('publication', 'publication relation', 'publication namespace') THEN
+      IF EXISTS (SELECT FROM pg_publication p WHERE p.pubname = ${name} AND (p.oid = commands.objid
+          OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.oid = commands.objid AND r.prpubid = p.oid)
+          OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.oid = commands.objid AND s.pnpubid = p.oid))) THEN
+        PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, tg_tag);
+      END IF;
+    ELSIF commands.object_type = 'schema' AND tg_tag = 'ALTER SCHEMA' THEN
+      touched := touched || ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = commands.objid AND c.relkind IN ('r', 'p'));
+    ELSIF commands.classid = 'pg_class'::regclass AND commands.schema_name IS DISTINCT FROM 'pg_temp' THEN
+      touched := touched || coalesce((SELECT x.indrelid FROM pg_index x WHERE x.indexrelid = commands.objid), commands.objid);
+    ELSIF commands.classid = 'pg_constraint'::regclass THEN
+      touched := touched || ARRAY(SELECT k.conrelid FROM pg_constraint k WHERE k.oid = commands.objid AND k.conrelid <> 0);
+    ELSIF commands.classid = 'pg_type'::regclass THEN
+      touched := coalesce(touched, '{}');
+      changed := commands.objid;
+      IF tg_tag = 'ALTER TYPE' THEN
+        before := nullif(current_setting('skerry.shapes', true), '')::json -> 'labels';
+        -- A renamed label, or a composite type of another shape, changes the text of rows that nobody touched.
+        IF EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = changed AND before ->> e.oid::text <> e.enumlabel)
+           OR EXISTS (SELECT FROM pg_type t WHERE t.oid = changed AND t.typtype = 'c') THEN
+          ${USERS_OF_TYPE} INTO more;
+          touched := touched || coalesce(more, '{}');
+          rewritten := rewritten || coalesce(more, '{}');
+        END IF;
+      END IF;
+    END IF;
+  END LOOP;
+  IF touched IS NULL THEN RETURN; END IF;
+  SELECT array_agg(c.oid) INTO touched FROM pg_class c WHERE c.oid = ANY (touched) AND c.relpersistence <> 't';
+  rewritten := rewritten || ARRAY(SELECT r::oid FROM regexp_split_to_table(trim(coalesce(current_setting('skerry.rewritten', true), '')), ' +') r WHERE r <> '');
+  IF tg_tag = 'ALTER TABLE' THEN
+    -- A change of type that rewrites nothing (timestamptz to timestamp under UTC) may still print differently.
+    shapes := nullif(current_setting('skerry.shapes', true), '')::json;
+    before := shapes -> 'columns';
+    -- A partition that was detached is no longer found through its parent.
+    touched := touched || ARRAY(SELECT x::oid FROM unnest(touched) t(relid),
+      json_array_elements_text(coalesce(shapes -> 'children' -> t.relid::text, '[]')) x);
+    rewritten := rewritten || ARRAY(SELECT DISTINCT a.attrelid FROM pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped
+      AND a.attrelid IN (SELECT unnest(touched) UNION SELECT i.inhrelid FROM pg_inherits i)
+      AND (before -> a.attrelid::text ->> a.attnum::text)::oid <> a.atttypid);
+    PERFORM set_config('skerry.shapes', '', true);
+  END IF;
+  PERFORM set_config('skerry.rewritten', '', true);
+  PERFORM skerry.emit(tg_tag, touched || rewritten, rewritten);
+END $skerry$`,
+    ...Object.entries(EVENTS).map(
+      ([trigger, event]) =>
+        `CREATE EVENT TRIGGER ${trigger} ON ${event} EXECUTE FUNCTION skerry.${FUNCTIONS[trigger as keyof typeof EVENTS]}()`,
+    ),
+    ...Object.keys(EVENTS).map((trigger) => `ALTER EVENT TRIGGER ${trigger} ENABLE ALWAYS`),
+  ];
+}
+
+const FUNCTIONS: Record<keyof typeof EVENTS, string> = {
+  skerry_ddl_start: 'on_ddl_start',
+  skerry_rewrite: 'on_rewrite',
+  skerry_drop: 'on_drop',
+  skerry_ddl_end: 'on_ddl_end',
+};
+
+/** Statement that makes the publication. `tables` are names as the user wrote them, schema.name; empty takes all. */
+export function createPublicationSql(publication: string, tables: readonly { schema: string; name: string }[]): string {
+  const target =
+    tables.length === 0
+      ? 'FOR ALL TABLES'
+      : `FOR TABLE ${tables.map((table) => `ONLY ${sqlName(table.schema)}.${sqlName(table.name)}`).join(', ')}`;
+  return `CREATE PUBLICATION ${sqlName(publication)} ${target}`;
+}
+
+/** Statements that remove everything of ours; tables stay as they are. `slots` are dropped when nobody uses them. */
+export function cleanSql(publication: string | null): string[] {
+  return [
+    ...Object.keys(EVENTS).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
+    'DROP SCHEMA IF EXISTS skerry CASCADE',
+    ...(publication === null ? [] : [`DROP PUBLICATION IF EXISTS ${sqlName(publication)}`]),
+  ];
+}
+
+/** Names of the event triggers, to see whether they are there. */
+export const EVENT_TRIGGER_NAMES: readonly string[] = Object.keys(EVENTS);

@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { startPostgres, type TestPostgres } from '../../../test/harness.ts';
+import type { SchemaChange, TableImage, TableRows } from '../../contracts/catalogue.ts';
+import { readLogicalMessage, TAG_MESSAGE } from '../frames.ts';
+import { sqlLiteral, tableImagesSql } from './catalogue-sql.ts';
+import { cleanSql, createPublicationSql, eventTriggersSql } from './setup-sql.ts';
+
+for (const version of ['15', '18'] as const) {
+  let postgres: TestPostgres;
+  beforeAll(async () => {
+    postgres = await startPostgres({ version });
+    await postgres.sql(createPublicationSql('skerry', []));
+    for (const statement of eventTriggersSql('skerry')) await postgres.sql(statement);
+    await postgres.sql("select pg_create_logical_replication_slot('s', 'pgoutput')");
+  });
+  afterAll(async () => {
+    await postgres[Symbol.asyncDispose]();
+  });
+
+  /** Runs `sql` and gives what it put into the stream: tags of messages, and the contents of ours. */
+  async function emitted(sql: string): Promise<{ order: string; changes: SchemaChange[]; rows: TableRows[]; other: string[] }> {
+    await postgres.sql(sql);
+    const found = await postgres.sql(
+      `select encode(data, 'hex') as data from pg_logical_slot_get_binary_changes('s', null, null,
+        'proto_version', '1', 'publication_names', 'skerry', 'messages', 'true')`,
+    );
+    const changes: SchemaChange[] = [];
+    const rows: TableRows[] = [];
+    const other: string[] = [];
+    let order = '';
+    for (const row of found) {
+      const message = Buffer.from(String(row['data']), 'hex');
+      order += String.fromCharCode(message[0] as number);
+      if (message[0] !== TAG_MESSAGE) continue;
+      const { prefix, content } = readLogicalMessage(message);
+      const text = new TextDecoder().decode(content);
+      if (prefix === 'skerry.schema') changes.push(JSON.parse(text) as SchemaChange);
+      else if (prefix === 'skerry.rows') rows.push(JSON.parse(text) as TableRows);
+      else other.push(prefix);
+    }
+    return { order, changes, rows, other };
+  }
+  const table = (change: SchemaChange | undefined, name: string): TableImage | undefined =>
+    change?.tables.find((one) => one.name === name);
+
+  test(`${version}: a new table is described before its first row, in its own transaction`, async () => {
+    const { order, changes } = await emitted(
+      `begin; create table t1 (id int primary key, a text collate "C", b char(5) default 'x', v int generated always as (id * 2) stored);
+       insert into t1 values (1, 'a'); commit`,
+    );
+    expect(order).toBe('BMRIC'.replace('M', 'M'.repeat(changes.length)));
+    const image = table(changes.at(-1), 't1') as TableImage;
+    expect(image).toMatchObject({ kind: 'r', schema: 'public', replicaIdentity: 'd', primaryKeyAttnums: [1], identityAttnums: [1] });
+    expect(image.columns.map((column) => [column.name, column.replicated, column.collationIsC])).toEqual([
+      ['id', true, true],
+      ['a', true, true],
+      ['b', true, expect.any(Boolean)],
+      ['v', false, true],
+    ]);
+    expect(image.indexes.map((index) => [index.primary, index.keyAttnums])).toEqual([[true, [1]]]);
+  });
+
+  test(`${version}: adding, renaming and dropping a column sends the new shape and no rows`, async () => {
+    const added = await emitted(`alter table t1 add column c numeric default 1.50`);
+    expect(table(added.changes.at(-1), 't1')?.columns.at(-1)).toMatchObject({ name: 'c', missingText: '1.50' });
+    expect(added.rows).toEqual([]);
+    const renamed = await emitted(`alter table t1 rename column c to d`);
+    expect(table(renamed.changes.at(-1), 't1')?.columns.at(-1)?.name).toBe('d');
+    const dropped = await emitted(`alter table t1 drop column d`);
+    expect(table(dropped.changes.at(-1), 't1')?.columns.map((column) => column.name)).toEqual(['id', 'a', 'b', 'v']);
+    const indexed = await emitted(`create index on t1 (a)`);
+    expect(table(indexed.changes.at(-1), 't1')?.indexes.length).toBe(2);
+    const unindexed = await emitted(`drop index t1_a_idx`);
+    expect(table(unindexed.changes.at(-1), 't1')?.indexes.length).toBe(1);
+  });
+
+  test(`${version}: a type change and a volatile default send the rows as the walsender prints them`, async () => {
+    const { changes, rows } = await emitted(`alter table t1 alter column a type varchar(9)`);
+    expect(changes.at(-1)?.rewrittenTables).toEqual([(table(changes.at(-1), 't1') as TableImage).oid]);
+    expect(rows).toEqual([
+      { version: 1, table: (table(changes.at(-1), 't1') as TableImage).oid, attnums: [1, 2, 3], rows: [['1', 'a', 'x    ']] },
+    ]);
+    const volatile = await emitted(`alter table t1 add column r text default gen_random_uuid()::text`);
+    expect(volatile.rows.length).toBe(1);
+    await emitted(`create table times (id int primary key, at timestamptz); insert into times values (1, '2024-01-02 03:04:05+00')`);
+    const silent = await emitted(`set timezone = 'UTC'; alter table times alter column at type timestamp; reset timezone`);
+    expect(silent.rows.map((message) => message.rows)).toEqual([[['1', '2024-01-02 03:04:05']]]);
+  });
+
+  test(`${version}: enum labels added travel as types, renamed ones also as rows`, async () => {
+    await emitted(`create type mood as enum ('sad', 'ok'); create table m (id int primary key, mood mood, moods mood[]);
+      insert into m values (1, 'ok', '{sad,ok}')`);
+    const added = await emitted(`alter type mood add value 'happy'`);
+    expect(added.changes.at(-1)?.types.find((type) => type.name === 'mood')?.enumLabels).toEqual(['sad', 'ok', 'happy']);
+    expect(added.rows).toEqual([]);
+    const renamed = await emitted(`alter type mood rename value 'ok' to 'fine'`);
+    expect(renamed.rows.map((message) => message.rows)).toEqual([[['1', 'fine', '{sad,fine}']]]);
+  });
+
+  test(`${version}: dropping, truncating, moving and CREATE TABLE AS`, async () => {
+    const oid = Number(await postgres.value(`select 'm'::regclass::oid`));
+    const dropped = await emitted(`drop table m`);
+    expect(dropped.changes.flatMap((change) => change.droppedTables)).toContain(oid);
+    const moved = await emitted(`create schema other; alter table times set schema other; alter table other.times rename to clocks`);
+    expect(moved.changes.at(-1)?.tables.map((one) => [one.schema, one.name])).toEqual([['other', 'clocks']]);
+    const schema = await emitted(`alter schema other rename to another`);
+    expect(schema.changes.at(-1)?.tables.map((one) => one.schema)).toEqual(['another']);
+    const filled = await emitted(`create table filled as select 1 as a`);
+    expect(filled.order).toBe('BRIMC');
+    expect(filled.changes[0]?.tag).toBe('CREATE TABLE AS');
+    const unlogged = await emitted(`alter table filled set unlogged`);
+    expect(unlogged.changes.at(-1)?.droppedTables.length).toBe(1);
+    const logged = await emitted(`alter table filled set logged`);
+    expect(logged.rows.map((message) => message.rows)).toEqual([[['1']]]);
+  });
+
+  test(`${version}: partitions come as tables, their parent as a parent`, async () => {
+    const { changes } = await emitted(`create table p (id int primary key, k text) partition by list (id);
+      create table p1 partition of p for values in (1)`);
+    expect(changes.at(-1)?.tables.map((one) => [one.name, one.kind, one.hasChildren])).toEqual([
+      ['p', 'p', true],
+      ['p1', 'r', false],
+    ]);
+    const added = await emitted(`alter table p add column z int default 7`);
+    expect(added.changes.at(-1)?.tables.map((one) => one.columns.at(-1)?.name)).toEqual(['z', 'z']);
+    const detached = await emitted(`alter table p detach partition p1`);
+    expect(table(detached.changes.at(-1), 'p1')).toBeDefined();
+  });
+
+  test(`${version}: temporary and unlogged tables, comments and grants send nothing`, async () => {
+    const { changes } = await emitted(
+      `create temp table x (a int); create unlogged table u (a int); comment on table t1 is 'c'; grant select on t1 to public; drop table x`,
+    );
+    expect(changes.flatMap((change) => change.tables)).toEqual([]);
+  });
+
+  test(`${version}: DDL inside a function and by a role without rights on schema skerry is seen`, async () => {
+    await postgres.sql(`drop role if exists plain; create role plain; create schema plain authorization plain;`);
+    const { changes } = await emitted(
+      `set role plain; do $$ begin execute 'create table plain.x (id int primary key)'; end $$; reset role`,
+    );
+    expect(changes.at(-1)?.tables.map((one) => one.schema)).toEqual(['plain']);
+  });
+
+  test(`${version}: a change of the publication is announced; row filters and column lists are described`, async () => {
+    await postgres.sql(`create publication chosen for table t1 (id, a) where (id > 1)`);
+    const images = JSON.parse(
+      (await postgres.value(tableImagesSql(sqlLiteral('chosen'), null))) ?? '[]',
+    ) as TableImage[];
+    expect(images[0]?.rowFilter).toBe('(id > 1)');
+    expect(images[0]?.columns.map((column) => column.replicated)).toEqual([true, true, false, false]);
+    const { other } = await emitted(`alter publication skerry set (publish = 'insert, update, delete, truncate')`);
+    expect(other).toEqual(['skerry.publication']);
+  });
+
+  test(`${version}: clean takes everything away and leaves the tables`, async () => {
+    await postgres.sql(`select pg_drop_replication_slot('s')`);
+    for (const statement of cleanSql('skerry')) await postgres.sql(statement);
+    expect(await postgres.value(`select count(*) from pg_event_trigger`)).toBe('0');
+    expect(await postgres.value(`select count(*) from pg_publication where pubname = 'skerry'`)).toBe('0');
+    expect(await postgres.value(`select count(*) from t1`)).toBe('1');
+    await postgres.sql(`alter table t1 add column afterwards int`);
+  });
+}
