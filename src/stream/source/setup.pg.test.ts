@@ -148,7 +148,7 @@ for (const version of ['15', '18'] as const) {
       (await postgres.value(tableImagesSql(sqlLiteral('chosen'), null))) ?? '[]',
     ) as TableImage[];
     expect(images[0]?.rowFilter).toBe('(id > 1)');
-    expect(images[0]?.columns.map((column) => column.replicated)).toEqual([true, true, false, false]);
+    expect(images[0]?.columns.map((column) => column.replicated)).toEqual([true, true, false, false, false]);
     const { other } = await emitted(`alter publication skerry set (publish = 'insert, update, delete, truncate')`);
     expect(other).toEqual(['skerry.publication']);
   });
