@@ -96,7 +96,7 @@ export const nodeDisk: Disk = {
       return true;
     } catch (error) {
       if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return false;
-      throw asFault(path, error);
+      throw asDiskFault(path, error);
     }
   },
   readText: (path) => guard(path, () => readFile(path, 'utf8')),
@@ -139,11 +139,12 @@ async function guard<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    throw asFault(path, error);
+    throw asDiskFault(path, error);
   }
 }
 
-function asFault(path: string, error: unknown): Fault {
+/** What an error of the file system means to an operator: Fault `disk-full` or `disk-failed`. */
+export function asDiskFault(path: string, error: unknown): Fault {
   if (error instanceof Fault) return error;
   const code = errorCode(error);
   if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(path, error);

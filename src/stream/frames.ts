@@ -103,13 +103,12 @@ export function frameBytesAt(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** Calls `visit` with the pgoutput message of each whole frame; returns the bytes used, so that a partial tail can wait. */
-export function eachMessage(bytes: Uint8Array, visit: (message: Uint8Array) => void): number {
+/** Bytes of the whole frames at the beginning of `bytes`. */
+export function wholeFrames(bytes: Uint8Array): number {
   let at = 0;
   for (;;) {
     const length = frameBytesAt(bytes, at);
     if (length === 0 || at + length > bytes.length) return at;
-    visit(bytes.subarray(at + FRAME_HEADER_BYTES, at + length));
     at += length;
   }
 }

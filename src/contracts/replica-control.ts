@@ -1,0 +1,40 @@
+// How a relay or an edge talks to the applier of its replica, wherever that runs (in a Worker, or beside it in tests).
+
+import type { Lsn, Position } from '../pg/lsn.ts';
+import type { ChecksumReport } from './health.ts';
+import type { ReplicaFeed } from './replica-feed.ts';
+
+export interface ReplicaControl extends AsyncDisposable {
+  readonly feed: ReplicaFeed;
+  /** Writes a standalone copy of the replica to `target`, which must not exist. Rejects while there is nothing to copy. */
+  snapshot(target: string): Promise<Position>;
+  /**
+   * Checksums of all tables at exactly `at`: waits up to `waitMs` for the replica to get there. Null = wherever it is now.
+   * Rejects with Fault `position-passed` when it is beyond, `position-not-reached` when it does not get there.
+   */
+  checksum(at: Lsn | null, waitMs: number): Promise<ChecksumReport>;
+  /** Stops applying for at most `forMs`; `checksum` moves it on as far as asked. Resolves with the position it stands at. */
+  hold(forMs: number): Promise<Lsn>;
+  release(): void;
+  /** Resolves, with a sentence, when the applier is gone for good. */
+  readonly ended: Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** What an applier is told at its start: plain data, so that it can cross into a Worker. */
+export interface ReplicaOptions {
+  /** Name it subscribes under: the relay remembers its position by it. */
+  readonly name: string;
+  /** The SQLite file. */
+  readonly path: string;
+  /** postgres:// URL of the relay, with user and password. */
+  readonly upstreamUrl: string;
+  /** PEM texts for TLS to the upstream. */
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** http(s):// URL of the relay's HTTP port, for snapshots; null when somebody else provides the file. */
+  readonly snapshotUrl: string | null;
+  readonly publication: string;
+  /** What survives a power cut without asking the upstream again. */
+  readonly synchronous: 'full' | 'normal';
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}

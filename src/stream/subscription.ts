@@ -1,0 +1,271 @@
+// One attached subscriber: what it was sent, what it confirmed, and the pump that sends the rest.
+//
+//   live ──outgoing queue full──▶ waiting ──drain──▶ live or catch-up
+//   live / waiting ──ring has moved on──▶ catch-up (reads the log) ──reached the ring──▶ live
+//
+// Memory per subscriber is bounded by `QUEUE_BYTES_MAX`: records are shared, only the connection's queue is its own.
+
+import { must } from '../base/assert.ts';
+import type { Disk } from '../base/disk.ts';
+import type { Lsn } from '../pg/lsn.ts';
+import { logDamaged } from './faults.ts';
+import { BEGIN_FRAME_BYTES, concat, frameBytesAt, wholeFrames, withoutLogicalMessages } from './frames.ts';
+import { type Batch, framesWithoutMessages, type Hub } from './hub.ts';
+import type { LogReader } from './relay-log/log.ts';
+import { ALWAYS_SENT, type LogRecord } from './relay-log/record.ts';
+
+/** More than this unsent: nothing is added until it drains. */
+const QUEUE_BYTES_MAX = 384 * 1024;
+const CHUNK_BYTES = 512 * 1024;
+
+/** The connection, as far as the pump needs it. */
+export interface Outlet {
+  /** False when something stays queued; `Subscription.drained` is to be called when the queue is empty again. */
+  write(bytes: Uint8Array): boolean;
+  readonly queuedBytes: number;
+  /** Sends a keepalive that says that everything up to `lsn` was sent. */
+  keepalive(lsn: Lsn, replyNow: boolean): void;
+  /** Ends the subscription with an error that the subscriber gets to read. */
+  fail(error: unknown): void;
+}
+
+export interface SubscriptionOptions {
+  readonly name: string;
+  readonly remoteAddress: string;
+  readonly from: Lsn;
+  /** Whether logical messages were asked for. */
+  readonly messages: boolean;
+}
+
+export class Subscription {
+  readonly name: string;
+  readonly remoteAddress: string;
+  readonly #hub: Hub;
+  readonly #disk: Disk;
+  readonly #outlet: Outlet;
+  readonly #messages: boolean;
+  readonly #versions = new Map<number, number>();
+  #sentLsn: Lsn;
+  #keptAliveLsn: Lsn;
+  #confirmedLsn: Lsn;
+  #catchingUp = false;
+  #closed = false;
+  #drain: (() => void) | null = null;
+
+  constructor(hub: Hub, disk: Disk, outlet: Outlet, options: SubscriptionOptions) {
+    this.#hub = hub;
+    this.#disk = disk;
+    this.#outlet = outlet;
+    this.name = options.name;
+    this.remoteAddress = options.remoteAddress;
+    this.#messages = options.messages;
+    this.#sentLsn = this.#keptAliveLsn = this.#confirmedLsn = options.from;
+  }
+
+  get sentLsn(): Lsn {
+    return this.#sentLsn;
+  }
+  get confirmedLsn(): Lsn {
+    return this.#confirmedLsn;
+  }
+  get mode(): 'live' | 'catch-up' {
+    return this.#catchingUp ? 'catch-up' : 'live';
+  }
+
+  /** Begins sending. Throws Fault `position-not-in-log`. */
+  start(): void {
+    // Asks the log whether it still has the position, before anything is sent.
+    if (this.#hub.newer(this.#sentLsn, 1) === null) void this.#hub.log.reader(this.#sentLsn);
+    this.#hub.add(this);
+    this.#pump();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#hub.remove(this);
+    this.#drain?.();
+  }
+
+  /** The subscriber says that it has made everything up to `lsn` durable. */
+  confirm(lsn: Lsn): void {
+    if (lsn > this.#confirmedLsn) this.#confirmedLsn = lsn;
+  }
+
+  /** New records, for whoever has all the older ones. */
+  offer(batch: Batch): void {
+    if (this.#closed || this.#catchingUp || this.#outlet.queuedBytes > QUEUE_BYTES_MAX) return;
+    if (this.#sentLsn !== batch.from || batch.needs === null || !this.#knows(batch.needs)) {
+      this.#pump();
+      return;
+    }
+    const bytes = batch.shared(this.#messages);
+    this.#sentLsn = batch.to;
+    if (bytes.length > 0) this.#outlet.write(bytes);
+    this.#keepAlive();
+  }
+
+  /** The outgoing queue is empty. */
+  drained(): void {
+    if (this.#drain === null) this.#pump();
+    else this.#drain();
+  }
+
+  /** Tells the position although nothing happened, so that both ends see the other live. */
+  keepAlive(replyNow: boolean): void {
+    this.#outlet.keepalive(this.#sentLsn, replyNow);
+  }
+
+  #knows(needs: ReadonlyMap<number, number>): boolean {
+    for (const [relation, version] of needs) {
+      if (this.#versions.get(relation) !== version) return false;
+    }
+    return true;
+  }
+
+  /** Sends from the ring as much as the queue takes; goes to the log when the ring has moved on. */
+  #pump(): void {
+    while (!this.#closed && !this.#catchingUp && this.#outlet.queuedBytes <= QUEUE_BYTES_MAX) {
+      const records = this.#hub.newer(this.#sentLsn, CHUNK_BYTES);
+      if (records === null || records.some((record) => record.kind === 'big')) {
+        this.#catchUp(records).catch((error: unknown) => {
+          if (!this.#closed) this.#outlet.fail(error);
+        });
+        return;
+      }
+      if (records.length === 0) break;
+      this.#send(records);
+    }
+    this.#keepAlive();
+  }
+
+  /** What was passed without being sent (marks, messages that were not asked for) is told by a keepalive. */
+  #keepAlive(): void {
+    if (this.#closed || this.#keptAliveLsn >= this.#sentLsn || this.#sentLsn < this.#hub.endLsn) return;
+    this.#outlet.keepalive(this.#sentLsn, false);
+    this.#keptAliveLsn = this.#sentLsn;
+  }
+
+  /** Sends whole records that are in memory. */
+  #send(records: readonly LogRecord[]): void {
+    const parts: Uint8Array[] = [];
+    for (const record of records) {
+      const frames = this.#messages ? record.frames : framesWithoutMessages(record);
+      if (frames.length > 0) this.#pushRecord(parts, record, frames);
+      this.#sentLsn = record.endLsn;
+    }
+    if (parts.length > 0) this.#outlet.write(concat(parts));
+  }
+
+  #pushRecord(parts: Uint8Array[], record: LogRecord, frames: Uint8Array): void {
+    const missing = this.#missingDescriptions(record);
+    if (missing.length === 0) {
+      parts.push(frames);
+      return;
+    }
+    // Descriptions come right after Begin.
+    parts.push(frames.subarray(0, BEGIN_FRAME_BYTES), ...missing, frames.subarray(BEGIN_FRAME_BYTES));
+  }
+
+  #missingDescriptions(record: LogRecord): Uint8Array[] {
+    const missing: Uint8Array[] = [];
+    for (const use of record.relations) {
+      if (use.relation === ALWAYS_SENT) {
+        if (this.#messages) missing.push(use.frames);
+      } else if (this.#versions.get(use.relation) !== use.version) {
+        if (use.frames.length > 0) missing.push(use.frames);
+        this.#versions.set(use.relation, use.version);
+      }
+    }
+    return missing;
+  }
+
+  /** Sends big transactions and what is only in the log, until the ring has the rest. */
+  async #catchUp(fromRing: readonly LogRecord[] | null): Promise<void> {
+    this.#catchingUp = true;
+    let reader: LogReader | null = null;
+    try {
+      let records = fromRing;
+      for (;;) {
+        if (this.#closed) return;
+        if (records === null) {
+          reader ??= this.#hub.log.reader(this.#sentLsn);
+          records = await reader.next();
+          // The ring keeps what is not written yet, so it has what the files do not.
+          if (records.length === 0) break;
+        }
+        if (records.length === 0) break;
+        await this.#sendSlowly(records);
+        records = this.#hub.newer(this.#sentLsn, CHUNK_BYTES);
+        if (records !== null && reader !== null) {
+          await reader.close();
+          reader = null;
+        }
+        if (records !== null && !records.some((record) => record.kind === 'big')) break;
+      }
+    } finally {
+      await reader?.close();
+      this.#catchingUp = false;
+    }
+    this.#pump();
+  }
+
+  async #sendSlowly(records: readonly LogRecord[]): Promise<void> {
+    let small: LogRecord[] = [];
+    for (const record of records) {
+      if (record.kind !== 'big') {
+        small.push(record);
+        continue;
+      }
+      if (small.length > 0) this.#send(small);
+      small = [];
+      await this.#room();
+      await this.#sendBig(record);
+    }
+    if (small.length > 0) this.#send(small);
+    await this.#room();
+  }
+
+  async #sendBig(record: LogRecord): Promise<void> {
+    if (!this.#messages && record.onlyMessages) {
+      this.#sentLsn = record.endLsn;
+      return;
+    }
+    await using file = await this.#disk.open(this.#hub.log.bigPath(record.endLsn), 'read');
+    const begin = await file.read(0, BEGIN_FRAME_BYTES);
+    this.#outlet.write(concat([begin, ...this.#missingDescriptions(record)]));
+    // Whole frames only: a keepalive may come between any two writes.
+    for (let offset = BEGIN_FRAME_BYTES; offset < record.frameBytes && !this.#closed; ) {
+      let chunk = await file.read(offset, CHUNK_BYTES);
+      let used = wholeFrames(chunk);
+      if (used === 0) {
+        chunk = await file.read(offset, frameBytesAt(chunk, 0));
+        used = wholeFrames(chunk);
+      }
+      if (used === 0) throw logDamaged(this.#hub.log.bigPath(record.endLsn), 'it ends within a frame');
+      offset += used;
+      const frames = chunk.subarray(0, used);
+      const kept = this.#messages || !record.hasMessages ? frames : withoutLogicalMessages(frames).kept;
+      if (kept.length > 0) this.#outlet.write(kept);
+      await this.#room();
+    }
+    if (this.#closed) return;
+    this.#sentLsn = record.endLsn;
+  }
+
+  /** Waits until the queue has room. */
+  async #room(): Promise<void> {
+    while (!this.#closed && this.#outlet.queuedBytes > QUEUE_BYTES_MAX) {
+      await new Promise<void>((resolve) => {
+        this.#drain = resolve;
+      });
+      this.#drain = null;
+    }
+  }
+}
+
+/** The slowest of some positions; null when there is none. */
+export function slowest(positions: Iterable<Lsn>): Lsn | null {
+  let least: Lsn | null = null;
+  for (const position of positions) least = least === null || position < least ? position : least;
+  return least === null ? null : must(least);
+}

@@ -1,0 +1,263 @@
+// The client side of a change stream, over one connection: to the core or to a relay, which look the same from here.
+// Loops: status timer (tells positions, asks for a sign of life, gives up on a silent upstream), independent of applying.
+
+import { Fault } from '../base/fault.ts';
+import { loop } from '../base/service.ts';
+import { type Epoch, formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
+import { ClientSession, type ClientOptions, type ClientStream, type SessionWorld } from '../session/client-session.ts';
+import { readUint64 } from '../wire/bytes.ts';
+import {
+  encodeReplication,
+  postgresMicros,
+  printReplicationCommand,
+  REPLICATION,
+  XLOG_DATA_HEADER_BYTES,
+} from '../wire/replication.ts';
+import { PINNED_SETTINGS } from './source/catalogue-sql.ts';
+
+export interface UpstreamIdentity {
+  readonly epoch: Epoch;
+  /** Flushed end of its log. */
+  readonly flushLsn: Lsn;
+  readonly database: string;
+}
+
+export interface UpstreamTimings {
+  /** How often positions are told. */
+  readonly statusEveryMs: number;
+  /** Nothing heard for this long: the connection is given up. Half-way a reply is asked for. */
+  readonly silenceMaxMs: number;
+}
+
+export const UPSTREAM_TIMINGS: UpstreamTimings = { statusEveryMs: 1000, silenceMaxMs: 30_000 };
+
+export interface StreamPositions {
+  readonly written: Lsn;
+  /** What the upstream may forget (I5). */
+  readonly flushed: Lsn;
+  readonly applied: Lsn;
+}
+
+export interface StreamReceiver {
+  /**
+   * One pgoutput message: `buffer[start, end)`, a view. A promise makes the connection wait until it is done; nothing else
+   * is delivered meanwhile, while status messages go on.
+   */
+  message(buffer: Buffer, start: number, end: number, walStart: Lsn, walEnd: Lsn, sentMicros: bigint): Promise<void> | null;
+  /** Everything up to `lsn` was sent. */
+  keepalive(lsn: Lsn): void;
+  /** A chunk has been delivered: the moment to commit. */
+  flush(): Promise<void> | null;
+  positions(): StreamPositions;
+}
+
+export interface StreamStart {
+  readonly slot: string;
+  readonly from: Lsn;
+  readonly publications: readonly string[];
+  readonly protocolVersion: 1 | 2;
+  readonly streaming: boolean;
+}
+
+/** A connection in replication mode, with the settings under which values become text. */
+export async function connectUpstream(world: SessionWorld, options: ClientOptions): Promise<Upstream> {
+  const pinned = Object.entries(PINNED_SETTINGS)
+    .map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)
+    .join(' ');
+  const session = await ClientSession.connect(world, {
+    ...options,
+    replication: 'database',
+    parameters: { ...options.parameters, options: pinned, client_encoding: 'UTF8' },
+  });
+  return new Upstream(world, session);
+}
+
+export class Upstream implements AsyncDisposable {
+  readonly session: ClientSession;
+  readonly #world: SessionWorld;
+
+  constructor(world: SessionWorld, session: ClientSession) {
+    this.#world = world;
+    this.session = session;
+  }
+
+  async identify(): Promise<UpstreamIdentity> {
+    const row = (await this.session.query('IDENTIFY_SYSTEM')).rows[0] ?? [];
+    return {
+      epoch: { systemId: String(row[0]), timeline: Number(row[1]) },
+      flushLsn: parseLsn(String(row[2])),
+      database: row[3] ?? '',
+    };
+  }
+
+  /** Text of the history file of a timeline; '' for the first, which has none. */
+  async timelineHistory(timeline: number): Promise<string> {
+    if (timeline <= 1) return '';
+    const row = (await this.session.query(`TIMELINE_HISTORY ${timeline}`)).rows[0];
+    return row?.[1] ?? '';
+  }
+
+  /** Streams until the signal aborts (returns) or the connection ends (throws). */
+  async stream(start: StreamStart, receiver: StreamReceiver, timings: UpstreamTimings, signal: AbortSignal): Promise<void> {
+    const command = printReplicationCommand({
+      tag: 'startLogical',
+      slot: start.slot,
+      lsn: start.from,
+      options: new Map([
+        ['proto_version', String(start.protocolVersion)],
+        ['publication_names', start.publications.map((name) => `"${name.replaceAll('"', '""')}"`).join(',')],
+        ['messages', 'true'],
+        ...(start.streaming ? [['streaming', 'on'] as const] : []),
+      ]),
+    });
+    const running = new RunningStream(this.#world, receiver, timings);
+    await running.run(this.session, command, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session.close();
+  }
+}
+
+class RunningStream {
+  readonly #world: SessionWorld;
+  readonly #receiver: StreamReceiver;
+  readonly #timings: UpstreamTimings;
+  readonly #ended = Promise.withResolvers<void>();
+  #stream: ClientStream | null = null;
+  #heardAtMs: number;
+  #waiting = false;
+  #askedAtMs = 0;
+
+  constructor(world: SessionWorld, receiver: StreamReceiver, timings: UpstreamTimings) {
+    this.#world = world;
+    this.#receiver = receiver;
+    this.#timings = timings;
+    this.#heardAtMs = world.clock.now();
+  }
+
+  async run(session: ClientSession, command: string, signal: AbortSignal): Promise<void> {
+    const ending = new AbortController();
+    const stop = (): void => this.#ended.resolve();
+    signal.addEventListener('abort', stop);
+    this.#ended.promise.catch(() => {});
+    try {
+      this.#stream = await session.startStream(command, {
+        data: (buffer, start, end) => this.#data(session, buffer, start, end),
+        flush: () => this.#wait(session, this.#guard(() => this.#receiver.flush())),
+        ended: (error) => this.#ended.reject(error ?? upstreamEnded()),
+      });
+      if (signal.aborted) return;
+      this.#sendStatus(false);
+      const status = loop(
+        { everyMs: this.#timings.statusEveryMs, clock: this.#world.clock, signal: ending.signal },
+        () => this.#tick(),
+      );
+      status.catch((error: unknown) => this.#ended.reject(error));
+      await this.#ended.promise;
+      this.#sendStatus(false);
+    } finally {
+      ending.abort();
+      signal.removeEventListener('abort', stop);
+      this.#stream?.finish();
+      session.destroy();
+    }
+  }
+
+  #data(session: ClientSession, buffer: Buffer, start: number, end: number): void {
+    this.#heardAtMs = this.#world.clock.now();
+    const kind = buffer[start];
+    if (kind === REPLICATION.xlogData && end - start > XLOG_DATA_HEADER_BYTES) {
+      const walStart = readUint64(buffer, start + 1);
+      const walEnd = readUint64(buffer, start + 9);
+      const sent = readUint64(buffer, start + 17);
+      this.#wait(
+        session,
+        this.#guard(() =>
+          this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end, walStart, walEnd, sent),
+        ),
+      );
+    } else if (kind === REPLICATION.keepalive && end - start === 18) {
+      const lsn = readUint64(buffer, start + 1);
+      this.#guard(() => {
+        this.#receiver.keepalive(lsn);
+        return null;
+      });
+      if (buffer[start + 17] === 1) this.#sendStatus(false);
+    } else {
+      this.#ended.reject(new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true }));
+    }
+  }
+
+  #guard(action: () => Promise<void> | null): Promise<void> | null {
+    try {
+      return action();
+    } catch (error) {
+      this.#ended.reject(error);
+      return null;
+    }
+  }
+
+  /** Stops reading until `pending` is done. The watchdog does not count the time. */
+  #wait(session: ClientSession, pending: Promise<void> | null): void {
+    if (pending === null) return;
+    this.#waiting = true;
+    session.pause();
+    pending.then(
+      () => {
+        this.#waiting = false;
+        this.#heardAtMs = this.#world.clock.now();
+        session.resume();
+      },
+      (error: unknown) => this.#ended.reject(error),
+    );
+  }
+
+  #tick(): void {
+    const now = this.#world.clock.now();
+    const silentMs = this.#waiting ? 0 : now - this.#heardAtMs;
+    if (silentMs > this.#timings.silenceMaxMs) {
+      throw new Fault('upstream-silent', {
+        message: `nothing was heard from the upstream for ${Math.round(silentMs / 1000)} s`,
+        hint: 'the network or the upstream hangs; connecting again',
+        sqlstate: '08006',
+        retryable: true,
+      });
+    }
+    const ask = silentMs > this.#timings.silenceMaxMs / 2 && now - this.#askedAtMs > this.#timings.silenceMaxMs / 4;
+    if (ask) this.#askedAtMs = now;
+    this.#sendStatus(ask);
+  }
+
+  #sendStatus(replyNow: boolean): void {
+    const { written, flushed, applied } = this.#receiver.positions();
+    this.#stream?.send((writer) =>
+      encodeReplication(writer, {
+        tag: 'standbyStatus',
+        written,
+        flushed,
+        applied,
+        sentAt: postgresMicros(this.#world.clock.wall()),
+        replyNow,
+      }),
+    );
+  }
+}
+
+function upstreamEnded(): Fault {
+  return new Fault('upstream-ended', { message: 'the upstream ended the stream', sqlstate: '08006', retryable: true });
+}
+
+/** Where timeline `from` was left on the way to the newest timeline of `history`; null when it is not in it. */
+export function switchPoint(history: string, from: number): Lsn | null {
+  for (const line of history.split('\n')) {
+    const found = /^\s*(\d+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)/.exec(line);
+    if (found !== null && Number(found[1]) === from) return parseLsn(found[2] as string);
+  }
+  return null;
+}
+
+/** For logs. */
+export function describeIdentity(identity: UpstreamIdentity): string {
+  return `${identity.epoch.systemId}/${identity.epoch.timeline} at ${formatLsn(identity.flushLsn)}`;
+}
