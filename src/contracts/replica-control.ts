@@ -16,9 +16,16 @@ export interface ReplicaControl extends AsyncDisposable {
   /** Stops applying for at most `forMs`; `checksum` moves it on as far as asked. Resolves with the position it stands at. */
   hold(forMs: number): Promise<Lsn>;
   release(): void;
-  /** Resolves, with a sentence, when the applier is gone for good. */
-  readonly ended: Promise<string>;
+  /** Resolves when the applier is gone for good, by whatever reason. */
+  readonly ended: Promise<ReplicaEnd>;
   stop(): Promise<void>;
+}
+
+export interface ReplicaEnd {
+  /** One sentence for people. */
+  readonly reason: string;
+  /** True when the file cannot be used any more and nobody was named who has a snapshot. */
+  readonly unusable: boolean;
 }
 
 /** What an applier is told at its start: plain data, so that it can cross into a Worker. */

@@ -13,3 +13,27 @@ export const EDGE_LAG_SECONDS: MetricDeclaration = {
   kind: 'gauge',
   help: 'Seconds since this edge last knew itself equal to its upstream.',
 };
+
+export const RELAY_LAG_BYTES: MetricDeclaration = {
+  name: 'skerry_relay_lag_bytes',
+  kind: 'gauge',
+  help: 'Write-ahead log of the upstream that is not yet durable here.',
+};
+
+export const RELAY_LOG_BYTES: MetricDeclaration = {
+  name: 'skerry_relay_log_bytes',
+  kind: 'gauge',
+  help: 'Size of the relay log on disk, large transactions included.',
+};
+
+export const RELAY_SUBSCRIBERS: MetricDeclaration = {
+  name: 'skerry_relay_subscribers',
+  kind: 'gauge',
+  help: 'Subscribers that are being streamed to, the own replica included.',
+};
+
+export const RELAY_UPSTREAM_CONNECTED: MetricDeclaration = {
+  name: 'skerry_relay_upstream_connected',
+  kind: 'gauge',
+  help: '1 while the upstream streams to this relay.',
+};

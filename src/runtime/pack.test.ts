@@ -19,5 +19,7 @@ test('a file comes back from its packed form, smaller on the way, with a digest 
 
 test('a file that is not packed is refused', async () => {
   await Bun.write(join(root, 'noise'), 'this is not zstd');
-  expect(await zstdPacker.unpack(join(root, 'noise'), join(root, 'x')).catch((error) => error.code)).toBe('packed-file-invalid');
+  expect(await zstdPacker.unpack(join(root, 'noise'), join(root, 'x')).catch((error) => error.code)).toBe(
+    'packed-file-invalid',
+  );
 });

@@ -152,8 +152,7 @@ async function refused(response: Response): Promise<Fault> {
   const text = (await response.text()).slice(0, 300);
   return new Fault(response.status === 401 ? 'snapshot-forbidden' : 'snapshot-unavailable', {
     message: `the relay gave no snapshot: HTTP ${response.status} ${text}`,
-    hint:
-      response.status === 401 ? "check the peer user and password" : 'the relay may still be copying; trying again',
+    hint: response.status === 401 ? 'check the peer user and password' : 'the relay may still be copying; trying again',
     sqlstate: '08001',
     retryable: response.status !== 401,
   });

@@ -21,6 +21,16 @@ export function positionAhead(asked: Lsn, end: Lsn): Fault {
   });
 }
 
+/** A subscriber is ahead, and so is our upstream for all we know: it does not answer. */
+export function relayBehind(asked: Lsn, end: Lsn): Fault {
+  return new Fault('relay-behind', {
+    message: `this relay is at ${formatLsn(end)}, behind ${formatLsn(asked)}, and its own upstream is away`,
+    hint: 'it catches up when its upstream is back; try again',
+    sqlstate: '57P03',
+    retryable: true,
+  });
+}
+
 /** The upstream's history is not the one that was followed so far. */
 export function epochChanged(stored: Epoch, seen: Epoch): Fault {
   return new Fault('epoch-changed', {

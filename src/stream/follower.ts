@@ -26,7 +26,14 @@ import { PgoutputDecoder, type PgoutputMessage } from '../wire/pgoutput.ts';
 import { downloadSnapshot, putInPlace } from './bootstrap.ts';
 import { epochChanged } from './faults.ts';
 import { TAG_RELATION } from './frames.ts';
-import { connectUpstream, type StreamPositions, type StreamReceiver, switchPoint, type Upstream, UPSTREAM_TIMINGS } from './upstream.ts';
+import {
+  connectUpstream,
+  type StreamPositions,
+  type StreamReceiver,
+  switchPoint,
+  type Upstream,
+  UPSTREAM_TIMINGS,
+} from './upstream.ts';
 
 export interface FollowerDeps extends SessionWorld {
   readonly disk: Disk;
@@ -124,7 +131,9 @@ export class Follower implements Service {
     const waitMs = this.#backoff.next();
     const message = describeError(error);
     if (isUnusable(error)) {
-      this.#deps.log.error('replica.unusable', { message: `the replica cannot go on: ${message}; it is replaced by a snapshot` });
+      this.#deps.log.error('replica.unusable', {
+        message: `the replica cannot go on: ${message}; it is replaced by a snapshot`,
+      });
       await this.#bootstrapUntilDone(message, signal);
       return;
     }
@@ -183,10 +192,13 @@ export class Follower implements Service {
   async #bootstrap(signal: AbortSignal): Promise<void> {
     const { snapshotUrl } = this.#options;
     if (snapshotUrl === null) {
-      throw new Fault('replica-orphaned', { message: 'the replica is unusable, and nobody was named who has a snapshot' });
+      throw new Fault('replica-orphaned', {
+        message: 'the replica is unusable, and nobody was named who has a snapshot',
+      });
     }
     const { user, password } = this.#client.target;
-    if (this.#writer === null) this.#setState({ state: 'bootstrapping', reason: 'downloading a snapshot from the relay' });
+    if (this.#writer === null)
+      this.#setState({ state: 'bootstrapping', reason: 'downloading a snapshot from the relay' });
     const { path, position } = await downloadSnapshot(
       this.#deps,
       {
@@ -200,7 +212,9 @@ export class Follower implements Service {
     );
     this.#close();
     await putInPlace(this.#deps.disk, path, this.#options.path);
-    this.#deps.log.warn('replica.replaced', { message: `the replica is a new snapshot at ${formatPosition(position)} now` });
+    this.#deps.log.warn('replica.replaced', {
+      message: `the replica is a new snapshot at ${formatPosition(position)} now`,
+    });
     this.#open();
   }
 
@@ -238,7 +252,9 @@ export class Follower implements Service {
     const left = switchPoint(await upstream.timelineHistory(epoch.timeline), own.timeline);
     if (epoch.timeline < own.timeline || left === null || writer.position.lsn > left) throw epochChanged(own, epoch);
     writer.setEpoch(epoch);
-    this.#deps.log.info('replica.timeline', { message: `the core failed over; timeline ${epoch.timeline} contains all we have` });
+    this.#deps.log.info('replica.timeline', {
+      message: `the core failed over; timeline ${epoch.timeline} contains all we have`,
+    });
   }
 
   #receiver(writer: ReplicaWriter): StreamReceiver {
@@ -300,7 +316,9 @@ export class Follower implements Service {
     for (const wake of moved) wake();
   }
 
-  #setState(change: Partial<Pick<ReplicaState, 'reason' | 'upstreamPosition' | 'generation'>> & { state?: RoleStatus['state'] }): void {
+  #setState(
+    change: Partial<Pick<ReplicaState, 'reason' | 'upstreamPosition' | 'generation'>> & { state?: RoleStatus['state'] },
+  ): void {
     const writer = this.#writer;
     this.#state = {
       ...this.#state,
@@ -378,7 +396,12 @@ export class Follower implements Service {
         }
       }
       tables.sort((a, b) => (a.table < b.table ? -1 : 1));
-      return { name: this.#options.name, epoch: position.epoch, position: formatLsn(max(position.lsn, at ?? LSN_ZERO)), tables };
+      return {
+        name: this.#options.name,
+        epoch: position.epoch,
+        position: formatLsn(max(position.lsn, at ?? LSN_ZERO)),
+        tables,
+      };
     } finally {
       reader.end();
       reader.close();

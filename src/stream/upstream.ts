@@ -43,7 +43,14 @@ export interface StreamReceiver {
    * One pgoutput message: `buffer[start, end)`, a view. A promise makes the connection wait until it is done; nothing else
    * is delivered meanwhile, while status messages go on.
    */
-  message(buffer: Buffer, start: number, end: number, walStart: Lsn, walEnd: Lsn, sentMicros: bigint): Promise<void> | null;
+  message(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    walStart: Lsn,
+    walEnd: Lsn,
+    sentMicros: bigint,
+  ): Promise<void> | null;
   /** Everything up to `lsn` was sent. */
   keepalive(lsn: Lsn): void;
   /** A chunk has been delivered: the moment to commit. */
@@ -98,7 +105,12 @@ export class Upstream implements AsyncDisposable {
   }
 
   /** Streams until the signal aborts (returns) or the connection ends (throws). */
-  async stream(start: StreamStart, receiver: StreamReceiver, timings: UpstreamTimings, signal: AbortSignal): Promise<void> {
+  async stream(
+    start: StreamStart,
+    receiver: StreamReceiver,
+    timings: UpstreamTimings,
+    signal: AbortSignal,
+  ): Promise<void> {
     const command = printReplicationCommand({
       tag: 'startLogical',
       slot: start.slot,
@@ -144,7 +156,11 @@ class RunningStream {
     try {
       this.#stream = await session.startStream(command, {
         data: (buffer, start, end) => this.#data(session, buffer, start, end),
-        flush: () => this.#wait(session, this.#guard(() => this.#receiver.flush())),
+        flush: () =>
+          this.#wait(
+            session,
+            this.#guard(() => this.#receiver.flush()),
+          ),
         ended: (error) => this.#ended.reject(error ?? upstreamEnded()),
       });
       if (signal.aborted) return;
@@ -173,9 +189,7 @@ class RunningStream {
       const sent = readUint64(buffer, start + 17);
       this.#wait(
         session,
-        this.#guard(() =>
-          this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end, walStart, walEnd, sent),
-        ),
+        this.#guard(() => this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end, walStart, walEnd, sent)),
       );
     } else if (kind === REPLICATION.keepalive && end - start === 18) {
       const lsn = readUint64(buffer, start + 1);
@@ -185,7 +199,9 @@ class RunningStream {
       });
       if (buffer[start + 17] === 1) this.#sendStatus(false);
     } else {
-      this.#ended.reject(new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true }));
+      this.#ended.reject(
+        new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true }),
+      );
     }
   }
 

@@ -439,5 +439,9 @@ function uint32(bytes: Uint8Array, at: number): number {
 
 /** The upstream broke the protocol, or there is a mistake here: the connection is dropped, the position is kept. */
 function unexpected(what: string): Fault {
-  return new Fault('stream-malformed', { message: `change stream: unexpected ${what}`, sqlstate: '08P01', retryable: true });
+  return new Fault('stream-malformed', {
+    message: `change stream: unexpected ${what}`,
+    sqlstate: '08P01',
+    retryable: true,
+  });
 }

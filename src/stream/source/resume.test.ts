@@ -38,11 +38,29 @@ const onTimeline = (timeline: number, lsn: string): Stored => ({
 
 check('nothing stored: copy', null, {}, 'copy', 'no copy');
 check('same history, slot behind us: resume', STORED, {}, 'resume', '0/1000');
-check('slot exactly at our position: resume', STORED, { slot: { ...SLOT, confirmedLsn: parseLsn('0/1000') } }, 'resume', '');
-check('slot one byte ahead of us: a gap, so copy', STORED, { slot: { ...SLOT, confirmedLsn: parseLsn('0/1001') } }, 'copy', 'recreated');
+check(
+  'slot exactly at our position: resume',
+  STORED,
+  { slot: { ...SLOT, confirmedLsn: parseLsn('0/1000') } },
+  'resume',
+  '',
+);
+check(
+  'slot one byte ahead of us: a gap, so copy',
+  STORED,
+  { slot: { ...SLOT, confirmedLsn: parseLsn('0/1001') } },
+  'copy',
+  'recreated',
+);
 check('slot gone: copy', STORED, { slot: null }, 'copy', 'is gone');
 check('slot lost: copy', STORED, { slot: { ...SLOT, walStatus: 'lost' } }, 'copy', 'is lost');
-check('slot invalidated: copy, and the reason is told', STORED, { slot: { ...SLOT, invalidation: 'idle_timeout' } }, 'copy', 'idle_timeout');
+check(
+  'slot invalidated: copy, and the reason is told',
+  STORED,
+  { slot: { ...SLOT, invalidation: 'idle_timeout' } },
+  'copy',
+  'idle_timeout',
+);
 check('slot never completed: copy', STORED, { slot: { ...SLOT, confirmedLsn: null } }, 'copy', 'never completed');
 check('slot of another plugin: copy', STORED, { slot: { ...SLOT, plugin: 'wal2json' } }, 'copy', 'wal2json');
 check('slot in use: wait', STORED, { slot: { ...SLOT, activePid: 42 } }, 'wait', '42');
@@ -50,7 +68,13 @@ check('another cluster: copy', STORED, { epoch: { systemId: '8', timeline: 2 } }
 check('restored to an older state: copy', STORED, { flushLsn: parseLsn('0/FFF') }, 'copy', 'older state');
 check('failover that contains our position: follow', onTimeline(1, '0/900'), {}, 'follow', 'timeline 2');
 check('failover that lost what we have: copy', onTimeline(1, '0/901'), {}, 'copy', 'failed over at 0/900');
-check('a timeline that does not descend from ours: copy', onTimeline(1, '0/800'), { timelineHistory: '' }, 'copy', 'descend');
+check(
+  'a timeline that does not descend from ours: copy',
+  onTimeline(1, '0/800'),
+  { timelineHistory: '' },
+  'copy',
+  'descend',
+);
 check('a core that went back to an older timeline: copy', onTimeline(3, '0/800'), {}, 'copy', 'went back');
 check('failover without our slot: copy', onTimeline(1, '0/800'), { slot: null }, 'copy', 'is gone');
 check('publication changed behind our back: copy', STORED, { publication: 'b' }, 'copy', 'publication');

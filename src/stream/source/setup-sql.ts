@@ -3,7 +3,14 @@
 // transaction. `cleanSql` takes all of it away again.
 
 import { ROWS_MESSAGE_PREFIX, SCHEMA_MESSAGE_PREFIX } from '../../contracts/catalogue.ts';
-import { outputTextSql, PINNED_SETTINGS, sqlLiteral, sqlName, tableImagesSql, TYPE_IMAGES_SQL } from './catalogue-sql.ts';
+import {
+  outputTextSql,
+  PINNED_SETTINGS,
+  sqlLiteral,
+  sqlName,
+  tableImagesSql,
+  TYPE_IMAGES_SQL,
+} from './catalogue-sql.ts';
 
 /** Prefix of the message that says that the publication itself changed: what it sends is another set of rows from here on. */
 export const PUBLICATION_MESSAGE_PREFIX = 'skerry.publication';

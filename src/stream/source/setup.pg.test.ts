@@ -18,7 +18,9 @@ for (const version of ['15', '18'] as const) {
   });
 
   /** Runs `sql` and gives what it put into the stream: tags of messages, and the contents of ours. */
-  async function emitted(sql: string): Promise<{ order: string; changes: SchemaChange[]; rows: TableRows[]; other: string[] }> {
+  async function emitted(
+    sql: string,
+  ): Promise<{ order: string; changes: SchemaChange[]; rows: TableRows[]; other: string[] }> {
     await postgres.sql(sql);
     const found = await postgres.sql(
       `select encode(data, 'hex') as data from pg_logical_slot_get_binary_changes('s', null, null,
@@ -50,7 +52,13 @@ for (const version of ['15', '18'] as const) {
     );
     expect(order).toBe('BMRIC'.replace('M', 'M'.repeat(changes.length)));
     const image = table(changes.at(-1), 't1') as TableImage;
-    expect(image).toMatchObject({ kind: 'r', schema: 'public', replicaIdentity: 'd', primaryKeyAttnums: [1], identityAttnums: [1] });
+    expect(image).toMatchObject({
+      kind: 'r',
+      schema: 'public',
+      replicaIdentity: 'd',
+      primaryKeyAttnums: [1],
+      identityAttnums: [1],
+    });
     expect(image.columns.map((column) => [column.name, column.replicated, column.collationIsC])).toEqual([
       ['id', true, true],
       ['a', true, true],
@@ -78,12 +86,21 @@ for (const version of ['15', '18'] as const) {
     const { changes, rows } = await emitted(`alter table t1 alter column a type varchar(9)`);
     expect(changes.at(-1)?.rewrittenTables).toEqual([(table(changes.at(-1), 't1') as TableImage).oid]);
     expect(rows).toEqual([
-      { version: 1, table: (table(changes.at(-1), 't1') as TableImage).oid, attnums: [1, 2, 3], rows: [['1', 'a', 'x    ']] },
+      {
+        version: 1,
+        table: (table(changes.at(-1), 't1') as TableImage).oid,
+        attnums: [1, 2, 3],
+        rows: [['1', 'a', 'x    ']],
+      },
     ]);
     const volatile = await emitted(`alter table t1 add column r text default gen_random_uuid()::text`);
     expect(volatile.rows.length).toBe(1);
-    await emitted(`create table times (id int primary key, at timestamptz); insert into times values (1, '2024-01-02 03:04:05+00')`);
-    const silent = await emitted(`set timezone = 'UTC'; alter table times alter column at type timestamp; reset timezone`);
+    await emitted(
+      `create table times (id int primary key, at timestamptz); insert into times values (1, '2024-01-02 03:04:05+00')`,
+    );
+    const silent = await emitted(
+      `set timezone = 'UTC'; alter table times alter column at type timestamp; reset timezone`,
+    );
     expect(silent.rows.map((message) => message.rows)).toEqual([[['1', '2024-01-02 03:04:05']]]);
   });
 
@@ -91,7 +108,11 @@ for (const version of ['15', '18'] as const) {
     await emitted(`create type mood as enum ('sad', 'ok'); create table m (id int primary key, mood mood, moods mood[]);
       insert into m values (1, 'ok', '{sad,ok}')`);
     const added = await emitted(`alter type mood add value 'happy'`);
-    expect(added.changes.at(-1)?.types.find((type) => type.name === 'mood')?.enumLabels).toEqual(['sad', 'ok', 'happy']);
+    expect(added.changes.at(-1)?.types.find((type) => type.name === 'mood')?.enumLabels).toEqual([
+      'sad',
+      'ok',
+      'happy',
+    ]);
     expect(added.rows).toEqual([]);
     const renamed = await emitted(`alter type mood rename value 'ok' to 'fine'`);
     expect(renamed.rows.map((message) => message.rows)).toEqual([[['1', 'fine', '{sad,fine}']]]);
@@ -101,7 +122,9 @@ for (const version of ['15', '18'] as const) {
     const oid = Number(await postgres.value(`select 'm'::regclass::oid`));
     const dropped = await emitted(`drop table m`);
     expect(dropped.changes.flatMap((change) => change.droppedTables)).toContain(oid);
-    const moved = await emitted(`create schema other; alter table times set schema other; alter table other.times rename to clocks`);
+    const moved = await emitted(
+      `create schema other; alter table times set schema other; alter table other.times rename to clocks`,
+    );
     expect(moved.changes.at(-1)?.tables.map((one) => [one.schema, one.name])).toEqual([['other', 'clocks']]);
     const schema = await emitted(`alter schema other rename to another`);
     expect(schema.changes.at(-1)?.tables.map((one) => one.schema)).toEqual(['another']);

@@ -1,0 +1,273 @@
+// The relay's HTTP port:
+//   GET  /healthz                 200 while subscribers can be served, else 503
+//   GET  /status                  RoleStatus
+//   GET  /metrics                 Prometheus text
+//   GET  /snapshot                the replica as one packed file at a known position; ranges, ETag, SHA-256
+//   GET  /checksum[?at=LSN]       checksums of all tables, at exactly that position
+//   POST /hold[?ms=N]             the replica stands still for a while (for /checksum at positions yet to come)
+//   POST /release
+// The last four need the peer's user and password (Basic), as the replication port does; the others too, from other machines.
+
+import type { Clock } from '../base/clock.ts';
+import type { Crypto } from '../base/crypto.ts';
+import type { Disk } from '../base/disk.ts';
+import { describeError, Fault } from '../base/fault.ts';
+import type { PackedFile, Packer } from '../base/pack.ts';
+import type { RoleStatus } from '../contracts/health.ts';
+import type { ReplicaControl } from '../contracts/replica-control.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
+import { type ScramVerifier, scramVerifierOf } from '../session/scram.ts';
+import type { RelayState } from './relay-state.ts';
+
+export interface RelayHttpDeps {
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly disk: Disk;
+  readonly packer: Packer;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface RelayHttpOptions {
+  /** Folder for packed snapshots; only files of ours are in it. */
+  readonly directory: string;
+  readonly verifiers: ReadonlyMap<string, ScramVerifier>;
+  readonly trustLoopback: boolean;
+  readonly status: () => RoleStatus;
+  readonly replica: () => ReplicaControl | null;
+}
+
+interface Snapshot extends PackedFile {
+  readonly path: string;
+  readonly position: Position;
+  readonly tag: string;
+  readonly madeAtMs: number;
+}
+
+/** A snapshot is offered again while it is younger than this: a herd of new edges costs one export. */
+const SNAPSHOT_AGE_MAX_MS = 60_000;
+const CHUNK_BYTES = 512 * 1024;
+const CHECKSUM_WAIT_MS = 10_000;
+const HOLD_MAX_MS = 60_000;
+/** Remembered successful log-ins, so that each request does not cost thousands of hashes. */
+const PASSWORDS_KNOWN_MAX = 1000;
+
+export class RelayHttp {
+  readonly #deps: RelayHttpDeps;
+  readonly #state: RelayState;
+  readonly #options: RelayHttpOptions;
+  readonly #known = new Set<string>();
+  #snapshot: Snapshot | null = null;
+  #making: Promise<Snapshot> | null = null;
+  #made = 0;
+
+  constructor(deps: RelayHttpDeps, state: RelayState, options: RelayHttpOptions) {
+    this.#deps = deps;
+    this.#state = state;
+    this.#options = options;
+  }
+
+  async handle(request: Request, peer: { readonly isLoopback: boolean }): Promise<Response> {
+    const url = new URL(request.url);
+    const route = `${request.method} ${url.pathname}`;
+    const open = peer.isLoopback && OPEN_ON_LOOPBACK.has(route);
+    if (!open && !(await this.#isAllowed(request, peer))) {
+      return new Response('{"error":"user and password of a peer are needed"}', {
+        status: 401,
+        headers: { 'www-authenticate': 'Basic realm="skerry"', 'content-type': 'application/json' },
+      });
+    }
+    try {
+      switch (route) {
+        case 'GET /healthz':
+          return this.#health();
+        case 'GET /status':
+          return Response.json(this.#options.status());
+        case 'GET /metrics':
+          return new Response(this.#deps.metrics.render(), {
+            headers: { 'content-type': 'text/plain; version=0.0.4' },
+          });
+        case 'GET /snapshot':
+        case 'HEAD /snapshot':
+          return await this.#sendSnapshot(request);
+        case 'GET /checksum':
+          return await this.#checksum(url);
+        case 'POST /hold': {
+          const forMs = Math.min(HOLD_MAX_MS, wholeNumber(url.searchParams.get('ms'), HOLD_MAX_MS / 6));
+          return Response.json({ position: formatLsn(await this.#replica().hold(forMs)), forMs });
+        }
+        case 'POST /release':
+          this.#replica().release();
+          return Response.json({});
+        default:
+          return Response.json({ error: `nothing is at ${route}` }, { status: 404 });
+      }
+    } catch (error) {
+      return errorResponse(error);
+    }
+  }
+
+  #health(): Response {
+    const { state, reason } = this.#options.status();
+    const healthy = this.#state.facts !== null;
+    return Response.json({ healthy, state, reason }, { status: healthy ? 200 : 503 });
+  }
+
+  #replica(): ReplicaControl {
+    const replica = this.#options.replica();
+    if (replica === null) {
+      throw new Fault('relay-not-ready', { message: this.#state.reason, sqlstate: '57P03', retryable: true });
+    }
+    return replica;
+  }
+
+  async #checksum(url: URL): Promise<Response> {
+    const at = url.searchParams.get('at');
+    const waitMs = Math.min(HOLD_MAX_MS, wholeNumber(url.searchParams.get('wait_ms'), CHECKSUM_WAIT_MS));
+    return Response.json(await this.#replica().checksum(at === null ? null : parseLsn(at), waitMs));
+  }
+
+  // Snapshots.
+
+  async #sendSnapshot(request: Request): Promise<Response> {
+    const snapshot = await this.#currentSnapshot(request);
+    const { epoch, lsn } = snapshot.position;
+    const headers = new Headers({
+      'content-type': 'application/zstd',
+      'accept-ranges': 'bytes',
+      etag: snapshot.tag,
+      'x-skerry-sha256': snapshot.sha256,
+      'x-skerry-bytes': String(snapshot.bytes),
+      'x-skerry-position': formatLsn(lsn),
+      'x-skerry-system-id': epoch.systemId,
+      'x-skerry-timeline': String(epoch.timeline),
+    });
+    const from = rangeStart(request, snapshot.tag);
+    if (from !== null && from > snapshot.bytes) {
+      headers.set('content-range', `bytes */${snapshot.bytes}`);
+      return new Response(null, { status: 416, headers });
+    }
+    if (from !== null) headers.set('content-range', `bytes ${from}-${snapshot.bytes - 1}/${snapshot.bytes}`);
+    if (request.method === 'HEAD') return new Response(null, { headers });
+    return new Response(await this.#stream(snapshot, from ?? 0), { status: from === null ? 200 : 206, headers });
+  }
+
+  async #stream(snapshot: Snapshot, from: number): Promise<ReadableStream<Uint8Array>> {
+    // Open now: a newer snapshot may remove the file while this one is still being read.
+    const file = await this.#deps.disk.open(snapshot.path, 'read');
+    let offset = from;
+    return new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        const chunk = await file.read(offset, CHUNK_BYTES);
+        offset += chunk.length;
+        if (chunk.length > 0) controller.enqueue(chunk);
+        if (chunk.length < CHUNK_BYTES) {
+          await file.close();
+          controller.close();
+        }
+      },
+      cancel: () => file.close(),
+    });
+  }
+
+  /** The newest one, or the one that the request goes on with. Concurrent requests share one export. */
+  async #currentSnapshot(request: Request): Promise<Snapshot> {
+    const { hub } = this.#state.must();
+    const snapshot = this.#snapshot;
+    if (snapshot !== null && snapshot.position.lsn >= hub.log.startLsn) {
+      const age = this.#deps.clock.now() - snapshot.madeAtMs;
+      const goesOn = request.headers.get('if-range') === snapshot.tag;
+      if (goesOn || age < SNAPSHOT_AGE_MAX_MS) return snapshot;
+    }
+    this.#making ??= this.#make().finally(() => {
+      this.#making = null;
+    });
+    return await this.#making;
+  }
+
+  async #make(): Promise<Snapshot> {
+    const { disk, packer, clock, log } = this.#deps;
+    const { directory } = this.#options;
+    const startedAtMs = clock.now();
+    this.#made += 1;
+    const plain = `${directory}/${this.#made}.sqlite`;
+    const path = `${directory}/${this.#made}.zst`;
+    await disk.makeDirectory(directory);
+    await disk.remove(plain);
+    await disk.remove(path);
+    try {
+      const position = await this.#replica().snapshot(plain);
+      const packed = await packer.pack(plain, path);
+      const snapshot = { ...packed, path, position, tag: `"${packed.sha256.slice(0, 32)}"`, madeAtMs: clock.now() };
+      const old = this.#snapshot;
+      this.#snapshot = snapshot;
+      if (old !== null) await disk.remove(old.path);
+      log.info('relay.snapshot', {
+        message: `made a snapshot at ${formatLsn(position.lsn)}, ${packed.bytes} bytes, in ${Math.round(clock.now() - startedAtMs)} ms`,
+      });
+      return snapshot;
+    } catch (error) {
+      await disk.remove(path);
+      throw error;
+    } finally {
+      await disk.remove(plain);
+    }
+  }
+
+  // Who asks.
+
+  async #isAllowed(request: Request, peer: { readonly isLoopback: boolean }): Promise<boolean> {
+    if (peer.isLoopback && this.#options.trustLoopback) return true;
+    const encoded = /^Basic ([A-Za-z0-9+/=]+)$/.exec(request.headers.get('authorization') ?? '')?.[1];
+    if (encoded === undefined) return false;
+    const text = Buffer.from(encoded, 'base64').toString();
+    const colon = text.indexOf(':');
+    const verifier = this.#options.verifiers.get(text.slice(0, colon));
+    if (colon < 0 || verifier === undefined) return false;
+    const key = Buffer.from(this.#deps.crypto.sha256(Buffer.from(text))).toString('hex');
+    if (this.#known.has(key)) return true;
+    const { salt, iterations } = verifier;
+    const proof = await scramVerifierOf(this.#deps.crypto, { password: text.slice(colon + 1), salt, iterations });
+    if (!this.#deps.crypto.equal(proof.storedKey, verifier.storedKey)) {
+      this.#deps.log.info('relay.http-password-refused', { user: text.slice(0, colon) });
+      return false;
+    }
+    if (this.#known.size < PASSWORDS_KNOWN_MAX) this.#known.add(key);
+    return true;
+  }
+}
+
+const OPEN_ON_LOOPBACK = new Set(['GET /healthz', 'GET /status', 'GET /metrics']);
+
+/** First byte of a `bytes=N-` range that still fits the snapshot; null when all of it is to be sent. */
+function rangeStart(request: Request, tag: string): number | null {
+  const found = /^bytes=(\d{1,15})-$/.exec(request.headers.get('range') ?? '')?.[1];
+  if (found === undefined) return null;
+  const condition = request.headers.get('if-range');
+  return condition !== null && condition !== tag ? null : Number(found);
+}
+
+function wholeNumber(text: string | null, otherwise: number): number {
+  if (text === null) return otherwise;
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new Fault('parameter-invalid', { message: `not a whole number: ${text.slice(0, 40)}`, sqlstate: '22023' });
+  }
+  return Number(text);
+}
+
+const STATUS_OF_CODE: Readonly<Record<string, number>> = {
+  'relay-not-ready': 503,
+  'replica-not-ready': 503,
+  'disk-full': 507,
+  'position-passed': 409,
+  'position-not-reached': 504,
+  'parameter-invalid': 400,
+  'lsn-invalid': 400,
+};
+
+function errorResponse(error: unknown): Response {
+  const code = error instanceof Fault ? error.code : 'internal';
+  return Response.json({ error: describeError(error), code }, { status: STATUS_OF_CODE[code] ?? 500 });
+}

@@ -1,0 +1,146 @@
+// From an upstream (the core or another relay) into the hub: assembles transactions, marks idle progress, acknowledges what is
+// durable. One connection per run; whoever runs it decides about the next.
+
+import type { Clock } from '../base/clock.ts';
+import type { Disk } from '../base/disk.ts';
+import { Fault } from '../base/fault.ts';
+import type { Lsn } from '../pg/lsn.ts';
+import type { Hub } from './hub.ts';
+import { ASSEMBLER_DEFAULTS, Assembler, type AssemblerSink } from './source/assemble.ts';
+import { PUBLICATION_MESSAGE_PREFIX } from './source/setup-sql.ts';
+import { readLogicalMessage, TAG_MESSAGE } from './frames.ts';
+import type { StreamPositions, StreamReceiver } from './upstream.ts';
+
+/** An idle position is written down this often at most. */
+const MARK_EVERY_MS = 50;
+
+/** I5 in one place: what the upstream may forget is what every required copy here has made durable. */
+export function durablePosition(copies: readonly { readonly durableLsn: Lsn }[]): Lsn {
+  let least: Lsn | null = null;
+  for (const { durableLsn } of copies) least = least === null || durableLsn < least ? durableLsn : least;
+  return least ?? 0n;
+}
+
+export interface HubFeederOptions {
+  readonly spoolDirectory: string;
+  /** See `AssemblerSink.relationChanged`. */
+  readonly relationChanged?: (relation: number) => Promise<Uint8Array | null>;
+}
+
+export class HubFeeder implements StreamReceiver {
+  readonly #hub: Hub;
+  readonly #clock: Clock;
+  readonly #assembler: Assembler;
+  #upstreamLsn: Lsn;
+  #idleLsn: Lsn = 0n;
+  #markTimer: Disposable | null = null;
+  #publicationChanged = false;
+  #heard = false;
+  /** Called at the first sign of life of the connection. */
+  onHeard: () => void = () => {};
+
+  constructor(deps: { readonly disk: Disk; readonly clock: Clock }, hub: Hub, options: HubFeederOptions) {
+    this.#hub = hub;
+    this.#clock = deps.clock;
+    this.#upstreamLsn = hub.endLsn;
+    const sink: AssemblerSink = {
+      record: (record) => hub.record(record),
+      adoptBig: (path, endLsn, bytes) => hub.log.adoptBig(path, endLsn, bytes),
+      ...(options.relationChanged === undefined ? {} : { relationChanged: options.relationChanged }),
+    };
+    this.#assembler = new Assembler(
+      deps.disk,
+      { spoolDirectory: options.spoolDirectory, ...ASSEMBLER_DEFAULTS },
+      sink,
+      hub.endLsn,
+    );
+  }
+
+  /** Newest position the upstream is known to have. */
+  get upstreamLsn(): Lsn {
+    return this.#upstreamLsn > this.#hub.endLsn ? this.#upstreamLsn : this.#hub.endLsn;
+  }
+
+  message(buffer: Buffer, start: number, end: number, walStart: Lsn, walEnd: Lsn, sent: bigint): Promise<void> | null {
+    this.#hear();
+    if (walEnd > this.#upstreamLsn) this.#upstreamLsn = walEnd;
+    const message = buffer.subarray(start, end);
+    if (buffer[start] === TAG_MESSAGE) this.#lookAtMessage(message);
+    const pending = this.#assembler.push(message, walStart, walEnd, sent);
+    if (pending !== null) return pending.then(() => this.#afterWait());
+    return this.#hub.log.roomy ? null : this.#room();
+  }
+
+  keepalive(lsn: Lsn): void {
+    this.#hear();
+    if (lsn > this.#upstreamLsn) this.#upstreamLsn = lsn;
+    if (!this.#assembler.idle || lsn <= this.#assembler.position) return;
+    this.#idleLsn = lsn;
+    if (this.#markTimer !== null) return;
+    this.#mark();
+    this.#markTimer = this.#clock.after(MARK_EVERY_MS, () => {
+      this.#markTimer = null;
+      if (this.#assembler.idle) this.#mark();
+    });
+  }
+
+  flush(): Promise<void> | null {
+    this.#hub.flush();
+    if (this.#publicationChanged && this.#assembler.idle) throw publicationChanged();
+    return null;
+  }
+
+  positions(): StreamPositions {
+    const flushed = durablePosition([this.#hub.log]);
+    return { written: this.#hub.endLsn, flushed, applied: flushed };
+  }
+
+  /** Drops what is incomplete: it comes again on the next connection. */
+  async close(): Promise<void> {
+    this.#markTimer?.[Symbol.dispose]();
+    this.#hub.flush();
+    await this.#assembler.discard();
+  }
+
+  #hear(): void {
+    if (this.#heard) return;
+    this.#heard = true;
+    this.onHeard();
+  }
+
+  #mark(): void {
+    if (this.#idleLsn <= this.#assembler.position) return;
+    this.#assembler.mark(this.#idleLsn);
+    this.#hub.flush();
+  }
+
+  #lookAtMessage(message: Uint8Array): void {
+    // Inside streamed blocks an xid comes first; such a change of the publication is found by its digest instead.
+    if (readLogicalMessage(message).prefix === PUBLICATION_MESSAGE_PREFIX) this.#publicationChanged = true;
+  }
+
+  #afterWait(): Promise<void> | undefined {
+    this.#hub.flush();
+    return this.#hub.log.roomy ? undefined : this.#room();
+  }
+
+  /** Waits until the log has written enough. */
+  #room(): Promise<void> {
+    this.#hub.flush();
+    return new Promise((resolve) => {
+      const before = this.#hub.log.onRoom;
+      this.#hub.log.onRoom = () => {
+        this.#hub.log.onRoom = before;
+        before();
+        resolve();
+      };
+    });
+  }
+}
+
+function publicationChanged(): Fault {
+  return new Fault('publication-changed', {
+    message: 'the publication was changed: what it sends from here on is another set of rows',
+    hint: 'a new copy is taken',
+  });
+}

@@ -1,0 +1,78 @@
+// What the parts of a relay share: who they are serving, and from what.
+
+import type { Clock } from '../base/clock.ts';
+import type { Disk } from '../base/disk.ts';
+import { Fault } from '../base/fault.ts';
+import type { Log } from '../observe/log.ts';
+import type { Epoch } from '../pg/lsn.ts';
+import type { Hub } from './hub.ts';
+import type { Slots } from './slots.ts';
+import type { Outlet, Subscription } from './subscription.ts';
+
+/** There from the first complete copy on; replaced as a whole by the next one. */
+export interface RelayFacts {
+  readonly hub: Hub;
+  readonly epoch: Epoch;
+  readonly database: string;
+  readonly serverVersionText: string;
+  readonly replicaPath: string;
+}
+
+export class RelayState {
+  readonly deps: { readonly clock: Clock; readonly disk: Disk; readonly log: Log };
+  readonly slots: Slots;
+  readonly publication: string;
+  facts: RelayFacts | null = null;
+  /** One sentence for people. */
+  reason = 'starting';
+  /** True while the upstream streams to us. */
+  upstreamConnected = false;
+  readonly #subscribers = new Map<Subscription, Outlet>();
+
+  constructor(
+    deps: { readonly clock: Clock; readonly disk: Disk; readonly log: Log },
+    slots: Slots,
+    publication: string,
+  ) {
+    this.deps = deps;
+    this.slots = slots;
+    this.publication = publication;
+  }
+
+  must(): RelayFacts {
+    if (this.facts === null) {
+      throw new Fault('relay-not-ready', {
+        message: `the relay has nothing to serve yet: ${this.reason}`,
+        sqlstate: '57P03',
+        retryable: true,
+      });
+    }
+    return this.facts;
+  }
+
+  get subscribers(): Iterable<Subscription> {
+    return this.#subscribers.keys();
+  }
+
+  get subscriberCount(): number {
+    return this.#subscribers.size;
+  }
+
+  subscriberNamed(name: string): Subscription | null {
+    for (const subscription of this.#subscribers.keys()) if (subscription.name === name) return subscription;
+    return null;
+  }
+
+  subscribed(subscription: Subscription, outlet: Outlet): void {
+    this.#subscribers.set(subscription, outlet);
+  }
+
+  unsubscribed(subscription: Subscription): void {
+    this.#subscribers.delete(subscription);
+  }
+
+  /** Ends all subscriptions with a reason that they get to read. */
+  disconnectAll(reason: Fault): void {
+    for (const outlet of [...this.#subscribers.values()]) outlet.fail(reason);
+  }
+}

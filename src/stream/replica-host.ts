@@ -1,0 +1,253 @@
+// A follower as a `ReplicaControl`: in this thread (tests), or in a Worker at the other end of a port.
+//
+// Messages to the Worker:   {tag: start, options} {tag: call, id, method, …} {tag: release} {tag: stop}
+// Messages from the Worker: {tag: state, state} {tag: answer, id, value | error} {tag: ended, …} {tag: log, …}
+
+import type { Clock } from '../base/clock.ts';
+import { describeError, Fault } from '../base/fault.ts';
+import type { MessagePort, WorkerHandle } from '../base/worker.ts';
+import type { ChecksumReport } from '../contracts/health.ts';
+import type { ReplicaControl, ReplicaEnd, ReplicaOptions } from '../contracts/replica-control.ts';
+import type { ReplicaFeed, ReplicaState } from '../contracts/replica-feed.ts';
+import type { Log, LogFields, LogLevel } from '../observe/log.ts';
+import { LSN_ZERO, type Lsn, type Position } from '../pg/lsn.ts';
+import { Follower, type FollowerDeps } from './follower.ts';
+
+const INITIAL: ReplicaState = {
+  state: 'starting',
+  reason: 'the applier is starting',
+  epoch: null,
+  position: LSN_ZERO,
+  upstreamPosition: LSN_ZERO,
+  generation: 0,
+  schemaVersion: 0,
+  rows: 0,
+  tables: 0,
+};
+
+/** The feed of a replica whose states are told to it. */
+class Feed implements ReplicaFeed {
+  readonly path: string;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<(state: ReplicaState) => void>();
+  #current: ReplicaState = INITIAL;
+  #equalAtMs: number | null = null;
+
+  constructor(clock: Clock, path: string) {
+    this.#clock = clock;
+    this.path = path;
+  }
+
+  get current(): ReplicaState {
+    return this.#current;
+  }
+
+  lagMs(): number {
+    if (isEqual(this.#current)) return 0;
+    return this.#equalAtMs === null ? Number.POSITIVE_INFINITY : this.#clock.now() - this.#equalAtMs;
+  }
+
+  subscribe(listener: (state: ReplicaState) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  tell(state: ReplicaState): void {
+    // Equal until now, and equal again from now on: both moments count.
+    if (isEqual(this.#current) || isEqual(state)) this.#equalAtMs = this.#clock.now();
+    this.#current = state;
+    for (const listener of this.#listeners) listener(state);
+  }
+}
+
+function isEqual(state: ReplicaState): boolean {
+  return state.state === 'streaming' && state.position >= state.upstreamPosition;
+}
+
+/** Runs a follower in this thread. */
+export function runReplicaHere(deps: FollowerDeps, options: ReplicaOptions): ReplicaControl {
+  const follower = new Follower(deps, options);
+  const feed = new Feed(deps.clock, options.path);
+  follower.onState = (state) => feed.tell(state);
+  const stopping = new AbortController();
+  const ended = follower.run(stopping.signal).then(
+    (): ReplicaEnd => ({ reason: 'told to stop', unusable: false }),
+    (error: unknown) => endOf(error),
+  );
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await ended;
+  };
+  return {
+    feed,
+    ended,
+    snapshot: async (target) => follower.snapshot(target),
+    checksum: (at, waitMs) => follower.checksum(at, waitMs, stopping.signal),
+    hold: async (forMs) => follower.hold(forMs),
+    release: () => follower.release(),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+function endOf(error: unknown): ReplicaEnd {
+  return { reason: describeError(error), unusable: error instanceof Fault && error.code === 'replica-orphaned' };
+}
+
+type Call =
+  | { readonly method: 'snapshot'; readonly target: string }
+  | { readonly method: 'checksum'; readonly at: Lsn | null; readonly waitMs: number }
+  | { readonly method: 'hold'; readonly forMs: number };
+
+export type ToReplica =
+  | { readonly tag: 'start'; readonly options: ReplicaOptions }
+  | { readonly tag: 'call'; readonly id: number; readonly call: Call }
+  | { readonly tag: 'release' }
+  | { readonly tag: 'stop' };
+
+/** A Fault as plain data: classes do not survive the way between threads. */
+interface PlainError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly sqlstate: string;
+  readonly retryable: boolean;
+}
+
+export type FromReplica =
+  | { readonly tag: 'state'; readonly state: ReplicaState }
+  | { readonly tag: 'answer'; readonly id: number; readonly value: unknown }
+  | { readonly tag: 'failed'; readonly id: number; readonly error: PlainError }
+  | { readonly tag: 'ended'; readonly end: ReplicaEnd }
+  | { readonly tag: 'log'; readonly level: LogLevel; readonly event: string; readonly fields: LogFields };
+
+/** The Worker's end: waits for `start`, then follows until told to stop. */
+export function serveReplica(port: MessagePort<FromReplica, ToReplica>, depsWith: (log: Log) => FollowerDeps): void {
+  let control: ReplicaControl | null = null;
+  const answer = (id: number, value: Promise<unknown>): void => {
+    value.then(
+      (result) => port.post({ tag: 'answer', id, value: result }),
+      (error: unknown) => port.post({ tag: 'failed', id, error: plainError(error) }),
+    );
+  };
+  port.onMessage = (message) => {
+    switch (message.tag) {
+      case 'start':
+        control = runReplicaHere(depsWith(portLog(port, {})), message.options);
+        control.feed.subscribe((state) => port.post({ tag: 'state', state }));
+        void control.ended.then((end) => port.post({ tag: 'ended', end }));
+        break;
+      case 'call':
+        if (control !== null) answer(message.id, callOn(control, message.call));
+        break;
+      case 'release':
+        control?.release();
+        break;
+      case 'stop':
+        void control?.stop();
+        break;
+    }
+  };
+}
+
+function callOn(control: ReplicaControl, call: Call): Promise<unknown> {
+  switch (call.method) {
+    case 'snapshot':
+      return control.snapshot(call.target);
+    case 'checksum':
+      return control.checksum(call.at, call.waitMs);
+    case 'hold':
+      return control.hold(call.forMs);
+  }
+}
+
+/** The owner's end of a Worker that runs `serveReplica`. */
+export function replicaInWorker(
+  deps: { readonly clock: Clock; readonly log: Log },
+  worker: WorkerHandle<ToReplica, FromReplica>,
+  options: ReplicaOptions,
+): ReplicaControl {
+  const feed = new Feed(deps.clock, options.path);
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  const ended = Promise.withResolvers<ReplicaEnd>();
+  let calls = 0;
+  worker.onMessage = (message) => {
+    switch (message.tag) {
+      case 'state':
+        feed.tell(message.state);
+        break;
+      case 'answer':
+        waiting.get(message.id)?.resolve(message.value);
+        waiting.delete(message.id);
+        break;
+      case 'failed':
+        waiting.get(message.id)?.reject(faultOf(message.error));
+        waiting.delete(message.id);
+        break;
+      case 'ended':
+        ended.resolve(message.end);
+        break;
+      case 'log':
+        deps.log[message.level](message.event, message.fields);
+        break;
+    }
+  };
+  void worker.exited.then((sentence) => {
+    ended.resolve({ reason: `the thread ${sentence}`, unusable: false });
+    for (const { reject } of waiting.values()) reject(gone());
+    waiting.clear();
+  });
+  const call = <T>(request: Call): Promise<T> =>
+    new Promise<T>((resolve, reject) => {
+      calls += 1;
+      waiting.set(calls, { resolve: resolve as (value: unknown) => void, reject });
+      worker.post({ tag: 'call', id: calls, call: request });
+    });
+  const stop = async (): Promise<void> => {
+    worker.post({ tag: 'stop' });
+    await ended.promise;
+    for (const { reject } of waiting.values()) reject(gone());
+    waiting.clear();
+    await worker.kill();
+  };
+  worker.post({ tag: 'start', options });
+  return {
+    feed,
+    ended: ended.promise,
+    snapshot: (target) => call<Position>({ method: 'snapshot', target }),
+    checksum: (at, waitMs) => call<ChecksumReport>({ method: 'checksum', at, waitMs }),
+    hold: (forMs) => call<Lsn>({ method: 'hold', forMs }),
+    release: () => worker.post({ tag: 'release' }),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+function portLog(port: MessagePort<FromReplica, ToReplica>, bound: LogFields): Log {
+  const write = (level: LogLevel, event: string, fields: LogFields = {}): void =>
+    port.post({ tag: 'log', level, event, fields: { ...bound, ...fields } });
+  return {
+    debug: (event, fields) => write('debug', event, fields),
+    info: (event, fields) => write('info', event, fields),
+    warn: (event, fields) => write('warn', event, fields),
+    error: (event, fields) => write('error', event, fields),
+    with: (fields) => portLog(port, { ...bound, ...fields }),
+  };
+}
+
+function plainError(error: unknown): PlainError {
+  if (error instanceof Fault) {
+    const { code, message, sqlstate, retryable } = error;
+    return { code, message, hint: error.hint ?? null, sqlstate, retryable };
+  }
+  return { code: 'internal', message: describeError(error), hint: null, sqlstate: 'XX000', retryable: false };
+}
+
+function faultOf(error: PlainError): Fault {
+  const { code, message, sqlstate, retryable, hint } = error;
+  return new Fault(code, { message, sqlstate, retryable, ...(hint === null ? {} : { hint }) });
+}
+
+function gone(): Fault {
+  return new Fault('replica-not-ready', { message: 'the applier has ended', sqlstate: '57P01', retryable: true });
+}

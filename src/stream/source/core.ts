@@ -1,0 +1,387 @@
+// What we do with the core besides streaming: look at it, put our objects into it, take them away, copy it once.
+
+import type { Disk } from '../../base/disk.ts';
+import { describeError, Fault } from '../../base/fault.ts';
+import type { CatalogueImage, TableImage, TypeImage } from '../../contracts/catalogue.ts';
+import type { Log } from '../../observe/log.ts';
+import { formatLsn, type Lsn, parseLsn, type Position } from '../../pg/lsn.ts';
+import { isStored } from '../../replica/layout.ts';
+import { ReplicaLoader } from '../../replica/loader.ts';
+import { removeReplica } from '../../replica/snapshot.ts';
+import { ClientSession, type ClientOptions, type SessionWorld } from '../../session/client-session.ts';
+import { describeTarget } from '../../session/connection-string.ts';
+import { ServerError } from '../../session/faults.ts';
+import { quoteName } from '../../wire/replication.ts';
+import { connectUpstream } from '../upstream.ts';
+import {
+  DATABASE_FACTS_SQL,
+  PINNED_SETTINGS,
+  sqlLiteral,
+  sqlName,
+  tableImagesSql,
+  TYPE_IMAGES_SQL,
+} from './catalogue-sql.ts';
+import type { ObservedCore, ObservedSlot } from './resume.ts';
+import { cleanSql, createPublicationSql, EVENT_TRIGGER_NAMES, eventTriggersSql } from './setup-sql.ts';
+
+export interface CoreOptions {
+  readonly client: ClientOptions;
+  readonly publication: string;
+  readonly slot: string;
+  /** `schema.name` of the tables to publish when we make the publication; empty takes all. */
+  readonly tables: readonly string[];
+}
+
+export interface CopyProgress {
+  readonly tablesTotal: number;
+  tablesDone: number;
+  rows: number;
+  bytes: number;
+}
+
+/** Sessions that copy at once. */
+const COPY_SESSIONS = 2;
+/** How often a copy is begun again because tables changed under it. */
+const COPY_TRIES_MAX = 5;
+
+export class Core {
+  readonly #world: SessionWorld;
+  readonly #log: Log;
+  readonly options: CoreOptions;
+  /** False when this role may not create event triggers: schema changes are found by comparing (see README of stream). */
+  hasEventTriggers = false;
+
+  constructor(world: SessionWorld, log: Log, options: CoreOptions) {
+    this.#world = world;
+    this.#log = log;
+    this.options = options;
+  }
+
+  /** An ordinary session with ordinary settings. */
+  connect(): Promise<ClientSession> {
+    return ClientSession.connect(this.#world, this.options.client);
+  }
+
+  /** An ordinary session under the stream's settings. */
+  async #connectPinned(): Promise<ClientSession> {
+    const session = await this.connect();
+    for (const [name, value] of Object.entries(PINNED_SETTINGS)) {
+      await session.query(`SET ${name} = ${sqlLiteral(value)}`);
+    }
+    // A row that a policy hides would be missing on every replica: better an error.
+    await session.query(
+      'SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0',
+    );
+    return session;
+  }
+
+  /** Makes publication and event triggers, as far as they are missing. Changes nothing in a publication that exists. */
+  async setUp(): Promise<void> {
+    await using session = await this.connect();
+    const { publication, tables } = this.options;
+    const exists = await session.query(
+      `SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}`,
+    );
+    if (exists.rows.length === 0) {
+      await session.query(createPublicationSql(publication, tables.map(splitTableName)));
+      this.#log.info('core.publication-created', { message: `created publication ${publication}` });
+    }
+    try {
+      await session.query(`BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(${SETUP_LOCK})`);
+      for (const statement of eventTriggersSql(publication)) await session.query(statement);
+      await session.query('COMMIT');
+      this.hasEventTriggers = true;
+    } catch (error) {
+      await session.query('ROLLBACK');
+      if (!(error instanceof ServerError) || error.sqlstate !== '42501') throw error;
+      const found = await session.query(
+        `SELECT count(*) FROM pg_catalog.pg_event_trigger WHERE evtname = ANY (ARRAY[${EVENT_TRIGGER_NAMES.map(sqlLiteral).join(', ')}]) AND evtenabled = 'A'`,
+      );
+      this.hasEventTriggers = found.rows[0]?.[0] === String(EVENT_TRIGGER_NAMES.length);
+      if (!this.hasEventTriggers) {
+        this.#log.warn('core.no-event-triggers', {
+          message:
+            'this role may not create event triggers: schema changes are noticed at the next row of a table, and those that cannot be told from it lead to a new copy',
+        });
+      }
+    }
+  }
+
+  /** Removes all of ours from the database; tables stay. Says what it could not remove. */
+  async clean(slots: readonly string[]): Promise<void> {
+    await using session = await this.connect();
+    const owned = await session.query(
+      `SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'skerry'`,
+    );
+    for (const slot of slots) await dropSlot(session, slot);
+    const isOurs = owned.rows.length > 0 || this.options.publication === 'skerry';
+    for (const statement of cleanSql(isOurs ? this.options.publication : null)) await session.query(statement);
+  }
+
+  /** Drops our slot; no error when it is not there. */
+  async dropSlot(): Promise<void> {
+    await using session = await this.connect();
+    await dropSlot(session, this.options.slot);
+  }
+
+  /** What the decision to resume needs to know. */
+  async observe(): Promise<ObservedCore> {
+    const upstream = await connectUpstream(this.#world, this.options.client);
+    try {
+      const identity = await upstream.identify();
+      const timelineHistory = await upstream.timelineHistory(identity.epoch.timeline);
+      await using session = await this.connect();
+      return {
+        epoch: identity.epoch,
+        flushLsn: identity.flushLsn,
+        database: identity.database,
+        timelineHistory,
+        slot: await observeSlot(session, this.options.slot),
+        publication: await publicationDigest(session, this.options.publication),
+      };
+    } finally {
+      upstream.session.destroy();
+    }
+  }
+
+  /** Database facts, tables and types, now. */
+  async catalogue(session: ClientSession): Promise<CatalogueImage> {
+    const publication = sqlLiteral(this.options.publication);
+    const facts = await this.#facts();
+    const tables = await jsonOf<TableImage[]>(session, tableImagesSql(publication, null));
+    const types = await jsonOf<TypeImage[]>(session, TYPE_IMAGES_SQL);
+    return { ...facts, tables, types };
+  }
+
+  async #facts(): Promise<Omit<CatalogueImage, 'tables' | 'types'>> {
+    await using session = await this.connect();
+    return await jsonOf(session, DATABASE_FACTS_SQL);
+  }
+
+  /** Images of tables as they are now, by OID: for when there is no event trigger to say. */
+  async tablesNow(oids: readonly number[]): Promise<{ tables: TableImage[]; types: TypeImage[] }> {
+    await using session = await this.#connectPinned();
+    const only = `ARRAY[${oids.join(', ')}]::oid[]`;
+    return {
+      tables: await jsonOf(session, tableImagesSql(sqlLiteral(this.options.publication), only)),
+      types: await jsonOf(session, TYPE_IMAGES_SQL),
+    };
+  }
+
+  /**
+   * Copies all published tables into a new replica at `target`: the slot is made first, and everything is read in the snapshot
+   * that belongs to it, so that the stream goes on exactly where the copy ends. Starts over when tables change meanwhile.
+   */
+  async copy(
+    disk: Disk,
+    target: string,
+    progress: (progress: CopyProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Copied> {
+    for (let tries = 1; ; tries += 1) {
+      await removeReplica(disk, target);
+      try {
+        return await this.#copyOnce(target, progress, signal);
+      } catch (error) {
+        await removeReplica(disk, target);
+        const again = error instanceof Fault && error.code === 'copy-tables-changed';
+        if (!again || tries === COPY_TRIES_MAX) throw error;
+        this.#log.info('core.copy-again', { message: describeError(error) });
+      }
+    }
+  }
+
+  async #copyOnce(target: string, progress: (progress: CopyProgress) => void, signal: AbortSignal): Promise<Copied> {
+    const { slot } = this.options;
+    await this.dropSlot();
+    const upstream = await connectUpstream(this.#world, this.options.client);
+    const sessions: ClientSession[] = [];
+    const stop = (): void => {
+      upstream.session.destroy();
+      for (const session of sessions) session.destroy();
+    };
+    signal.addEventListener('abort', stop);
+    let loader: ReplicaLoader | null = null;
+    try {
+      const identity = await upstream.identify();
+      const timelineHistory = await upstream.timelineHistory(identity.epoch.timeline);
+      const failover = Number(upstream.session.parameters.get('server_version')?.split(/\D/)[0]) >= 17;
+      this.#log.info('core.slot-creating', {
+        message: `creating slot ${slot}; waits for the transactions that run now`,
+      });
+      const created = await upstream.session.query(
+        `CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput (SNAPSHOT 'export'${failover ? ', FAILOVER' : ''})`,
+      );
+      const lsn = parseLsn(String(created.rows[0]?.[1]));
+      const snapshot = String(created.rows[0]?.[2]);
+      // The snapshot lives until the next command there: all who need it take it now.
+      for (let index = 0; index < COPY_SESSIONS; index += 1) {
+        const session = await this.#connectPinned();
+        sessions.push(session);
+        await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+        await session.query(`SET TRANSACTION SNAPSHOT ${sqlLiteral(snapshot)}`);
+      }
+      const first = sessions[0] as ClientSession;
+      const image = await this.catalogue(first);
+      const tables = image.tables.filter(isStored);
+      await this.#lock(first, image, tables);
+      loader = new ReplicaLoader(target, image);
+      const state: CopyProgress = { tablesTotal: tables.length, tablesDone: 0, rows: 0, bytes: 0 };
+      const queue = [...tables];
+      const loading = loader;
+      await Promise.all(sessions.map((session) => copyTables(session, loading, queue, state, progress)));
+      const position: Position = { epoch: identity.epoch, lsn };
+      loader.finish(position);
+      loader = null;
+      const digest = await publicationDigest(first, this.options.publication);
+      this.#log.info('core.copied', {
+        message: `copied ${state.tablesTotal} tables, ${state.rows} rows, at ${formatLsn(lsn)}`,
+      });
+      return { position, timelineHistory, publication: digest, image };
+    } finally {
+      signal.removeEventListener('abort', stop);
+      loader?.close();
+      for (const session of sessions) session.destroy();
+      upstream.session.destroy();
+    }
+  }
+
+  /** Keeps tables from changing while they are copied, and checks that they did not before that. */
+  async #lock(session: ClientSession, image: CatalogueImage, tables: readonly TableImage[]): Promise<void> {
+    for (const table of tables) {
+      try {
+        await session.query(`LOCK TABLE ${sqlName(table.schema)}.${sqlName(table.name)} IN ACCESS SHARE MODE`);
+      } catch (error) {
+        if (error instanceof ServerError && error.sqlstate === '42P01') throw tablesChanged();
+        throw error;
+      }
+    }
+    await using fresh = await this.#connectPinned();
+    const now = await this.catalogue(fresh);
+    if (JSON.stringify(now.tables) !== JSON.stringify(image.tables)) throw tablesChanged();
+  }
+}
+
+export interface Copied {
+  readonly position: Position;
+  readonly timelineHistory: string;
+  readonly publication: string | null;
+  readonly image: CatalogueImage;
+}
+
+// 'skry' as a number: two relays setting up at once take turns.
+const SETUP_LOCK = 1936421497;
+
+async function copyTables(
+  session: ClientSession,
+  loader: ReplicaLoader,
+  queue: TableImage[],
+  state: CopyProgress,
+  progress: (progress: CopyProgress) => void,
+): Promise<void> {
+  for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
+    const { oid } = table;
+    const columns = table.columns.filter((one) => one.replicated);
+    const copy = loader.copy(
+      oid,
+      columns.map((one) => one.attnum),
+    );
+    const list = columns.map((one) => sqlName(one.name)).join(', ');
+    const where = table.rowFilter === null ? '' : ` WHERE ${table.rowFilter}`;
+    // ONLY is not allowed for a partitioned table that is published as a whole, and not needed there.
+    const only = table.hasChildren && (await isPartitioned(session, oid)) ? '' : 'ONLY ';
+    const before = loader.rowCount(oid);
+    await session.copyOut(
+      `COPY (SELECT ${list} FROM ${only}${sqlName(table.schema)}.${sqlName(table.name)}${where}) TO STDOUT`,
+      (chunk) => {
+        state.bytes += chunk.length;
+        copy.push(chunk);
+      },
+    );
+    copy.finish();
+    state.rows += loader.rowCount(oid) - before;
+    state.tablesDone += 1;
+    progress(state);
+  }
+}
+
+async function isPartitioned(session: ClientSession, oid: number): Promise<boolean> {
+  const found = await session.query(`SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = ${oid}`);
+  return found.rows[0]?.[0] === 't';
+}
+
+async function observeSlot(session: ClientSession, name: string): Promise<ObservedSlot | null> {
+  // to_jsonb: columns that only newer versions have come as null from older ones.
+  const found = await session.query(
+    `SELECT plugin, database, confirmed_flush_lsn, wal_status, pg_catalog.to_jsonb(s) ->> 'invalidation_reason', active_pid, temporary
+     FROM pg_catalog.pg_replication_slots s WHERE slot_name = ${sqlLiteral(name)}`,
+  );
+  const row = found.rows[0];
+  if (row === undefined) return null;
+  return {
+    plugin: row[0] ?? '',
+    database: row[1] ?? '',
+    confirmedLsn: nullableLsn(row[2]),
+    walStatus: row[3] ?? 'lost',
+    invalidation: row[4] ?? null,
+    activePid: row[5] === null || row[5] === undefined ? null : Number(row[5]),
+    temporary: row[6] === 't',
+  };
+}
+
+async function dropSlot(session: ClientSession, name: string): Promise<void> {
+  await session.query(
+    `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+     WHERE slot_name = ${sqlLiteral(name)} AND active_pid IS NOT NULL`,
+  );
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await session.query(
+        `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = ${sqlLiteral(name)}`,
+      );
+      return;
+    } catch (error) {
+      // The walsender that was told to end needs a moment.
+      if (!(error instanceof ServerError) || error.sqlstate !== '55006' || tries === 50) throw error;
+      await session.query('SELECT pg_catalog.pg_sleep(0.1)');
+    }
+  }
+}
+
+/** A digest of how the publication is defined; which tables FOR ALL TABLES means is told by the stream. */
+async function publicationDigest(session: ClientSession, publication: string): Promise<string | null> {
+  const found = await session.query(
+    `SELECT pg_catalog.md5(pg_catalog.concat_ws(',', p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
+       (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', r.prrelid::bigint, r.prattrs::text, pg_catalog.pg_get_expr(r.prqual, r.prrelid)), ';' ORDER BY r.prrelid)
+         FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid),
+       (SELECT pg_catalog.string_agg(n.pnnspid::bigint::text, ';' ORDER BY n.pnnspid) FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = p.oid)))
+     FROM pg_catalog.pg_publication p WHERE p.pubname = ${sqlLiteral(publication)}`,
+  );
+  return found.rows[0]?.[0] ?? null;
+}
+
+async function jsonOf<T>(session: ClientSession, sql: string): Promise<T> {
+  const found = await session.query(sql);
+  return JSON.parse(String(found.rows[0]?.[0])) as T;
+}
+
+function nullableLsn(text: string | null | undefined): Lsn | null {
+  return text === null || text === undefined ? null : parseLsn(text);
+}
+
+function splitTableName(text: string): { schema: string; name: string } {
+  const dot = text.indexOf('.');
+  return dot < 0 ? { schema: 'public', name: text } : { schema: text.slice(0, dot), name: text.slice(dot + 1) };
+}
+
+function tablesChanged(): Fault {
+  return new Fault('copy-tables-changed', {
+    message: 'tables were changed while the copy began; it begins again',
+    retryable: true,
+  });
+}
+
+/** For logs: where the core is. */
+export function describeCore(options: CoreOptions): string {
+  return describeTarget(options.client.target);
+}
