@@ -1,13 +1,14 @@
 // The faults of a replica, and what SQLite's own errors mean in their terms.
 
 import { Fault } from '../base/fault.ts';
+import { SQLSTATE } from '../pg/sqlstate.ts';
 
 /** The replica does not hold what the stream says it must. Its owner throws it away and takes a snapshot. */
 export function divergedFault(table: string, what: string): Fault {
   return new Fault('replica-diverged', {
     message: `replica of ${table} has diverged: ${what}`,
     hint: 'the replica is rebuilt from a snapshot; report this if it happens again, it is never normal',
-    sqlstate: 'XX001',
+    sqlstate: SQLSTATE.dataCorrupted,
   });
 }
 
@@ -16,7 +17,7 @@ export function schemaUnknownFault(message: string): Fault {
   return new Fault('replica-schema-unknown', {
     message,
     hint: 'the replica is rebuilt from a snapshot; check that the event trigger of skerry is enabled on the core',
-    sqlstate: 'XX001',
+    sqlstate: SQLSTATE.dataCorrupted,
   });
 }
 
@@ -25,7 +26,7 @@ export function fileFault(message: string, cause?: unknown): Fault {
   return new Fault('replica-file-invalid', {
     message,
     hint: 'remove the file: it is rebuilt from a snapshot',
-    sqlstate: 'XX001',
+    sqlstate: SQLSTATE.dataCorrupted,
     cause,
   });
 }
@@ -39,7 +40,7 @@ export function faultFromSqlite(error: unknown, doing: string): unknown {
     return new Fault('disk-full', {
       message,
       hint: 'free disk space; what was committed stays readable and applying goes on from there',
-      sqlstate: '53100',
+      sqlstate: SQLSTATE.diskFull,
       retryable: true,
       cause: error,
     });
@@ -48,7 +49,7 @@ export function faultFromSqlite(error: unknown, doing: string): unknown {
     return new Fault('disk-failed', {
       message,
       hint: 'check the disk and the permissions of the data folder',
-      sqlstate: '58030',
+      sqlstate: SQLSTATE.ioError,
       retryable: true,
       cause: error,
     });
@@ -58,7 +59,7 @@ export function faultFromSqlite(error: unknown, doing: string): unknown {
     return new Fault('replica-busy', {
       message,
       hint: 'another process writes to this replica: two roles must not share a data folder',
-      sqlstate: '55006',
+      sqlstate: SQLSTATE.objectInUse,
       retryable: true,
       cause: error,
     });

@@ -11,6 +11,9 @@ import { keyOf } from './values.ts';
 /** Prepared updates per table: one for each set of columns that came unchanged. More sets than this are prepared again. */
 const UPDATE_STATEMENTS_MAX = 64;
 
+/** Indexed columns looked at before an update, one bit each; columns beyond them are simply set. */
+const COMPARED_COLUMNS_MAX = 30;
+
 /** An update of some columns of the row that a key or a row number finds. */
 interface UpdateStatement {
   readonly statement: Statement;
@@ -38,6 +41,10 @@ export class TableWriter {
   readonly #floats: readonly number[];
   readonly #updates = new Map<string, UpdateStatement>();
   #updateAll: UpdateStatement | null = null;
+  /** Positions of columns that are in a secondary index: setting them costs index work even to the value they have. */
+  readonly #indexed: readonly number[];
+  #compare: Statement | null = null;
+  readonly #compareValues: SqliteValue[] = [];
 
   constructor(sqlite: Sqlite, layout: TableLayout, relation: RelationMessage | null) {
     this.#sqlite = sqlite;
@@ -51,6 +58,10 @@ export class TableWriter {
     this.#isKey = layout.columns.map((column) => layout.key.includes(column));
     this.#floats = layout.columns.flatMap((column, index) => (column.codec.storage === 'real' ? [index] : []));
     this.#insertValues = sqlColumns(layout).map(() => null);
+    const indexed = new Set(layout.indexes.filter((index) => !index.unique).flatMap((index) => index.columns));
+    this.#indexed = layout.columns
+      .flatMap((column, index) => (indexed.has(column) && !this.#isKey[index] ? [index] : []))
+      .slice(0, COMPARED_COLUMNS_MAX);
   }
 
   insert(row: TupleView): void {
@@ -86,7 +97,8 @@ export class TableWriter {
   update(old: TupleView | null, row: TupleView): void {
     this.#expectRelation();
     const rowid = this.#key.length === 0 ? this.#rowidOf(old) : null;
-    const update = this.#updateFor(row, old !== null);
+    const same = this.#indexed.length === 0 ? 0 : this.#sameIndexed(rowid, old ?? row, row);
+    const update = this.#updateFor(row, old !== null, same);
     const values: SqliteValue[] = [];
     for (const index of update.columns) {
       const column = this.#columns[index] as ColumnLayout;
@@ -126,7 +138,8 @@ export class TableWriter {
   }
 
   close(): void {
-    for (const statement of [this.#insert, this.#delete, this.#deleteByRowid, this.#findRow]) statement?.finalize();
+    const statements = [this.#insert, this.#delete, this.#deleteByRowid, this.#findRow, this.#compare];
+    for (const statement of statements) statement?.finalize();
     this.#updateAll?.statement.finalize();
     for (const update of this.#updates.values()) update.statement.finalize();
   }
@@ -195,9 +208,42 @@ export class TableWriter {
     return this.#sqlite.prepare(`INSERT INTO ${this.#table} (${names.join(', ')}) VALUES (${binds.join(', ')})`);
   }
 
+  /**
+   * Which indexed columns have the value already, as bits. SQLite rewrites the index entries of every column that is set;
+   * looking first costs one lookup, and most updates of a row change none of its indexed columns.
+   */
+  #sameIndexed(rowid: SqliteValue, key: TupleView, row: TupleView): number {
+    const values = this.#compareValues;
+    values.length = 0;
+    for (const index of this.#indexed) {
+      const position = this.#source[index] as number;
+      const isUnchanged = row.kinds[position] === COLUMN.unchanged;
+      values.push(isUnchanged ? null : this.#value(this.#columns[index] as ColumnLayout, row, position));
+    }
+    if (rowid !== null) values.push(rowid);
+    else this.#pushKey(values, key);
+    this.#compare ??= this.#prepareCompare();
+    return (this.#compare.get(values)?.[0] ?? 0) as number;
+  }
+
+  #prepareCompare(): Statement {
+    const bits = this.#indexed.map((index, bit) => {
+      const column = this.#columns[index] as ColumnLayout;
+      const sql = quoteAlways(column.sqlName);
+      const equal = `${sql} IS ${column.codec.bind(`?${bit + 1}`)}`;
+      // 0 and -0 are equal to SQLite; such values are always set.
+      return `(${column.codec.storage === 'real' ? `ifnull(${equal} AND ${sql} <> 0, 0)` : equal}) << ${bit}`;
+    });
+    const first = this.#indexed.length + 1;
+    const where = this.#key.length === 0 ? `${ROWID} = ?${first}` : this.#whereKey(first);
+    return this.#sqlite.prepare(
+      `SELECT ${bits.map((bit) => `(${bit})`).join(' | ')} FROM ${this.#table} WHERE ${where}`,
+    );
+  }
+
   /** Columns that came unchanged are left alone; so is the key when it did not change, for the sake of its index. */
-  #updateFor(row: TupleView, withKey: boolean): UpdateStatement {
-    let hasUnchanged = withKey;
+  #updateFor(row: TupleView, withKey: boolean, same: number): UpdateStatement {
+    let hasUnchanged = withKey || same !== 0;
     for (let column = 0; column < row.count && !hasUnchanged; column += 1) {
       hasUnchanged = row.kinds[column] === COLUMN.unchanged;
     }
@@ -210,6 +256,8 @@ export class TableWriter {
     const columns: number[] = [];
     for (let index = 0; index < this.#columns.length; index += 1) {
       if (row.kinds[this.#source[index] as number] === COLUMN.unchanged) continue;
+      const bit = same === 0 ? -1 : this.#indexed.indexOf(index);
+      if (bit >= 0 && ((same >> bit) & 1) === 1) continue;
       if (withKey || !this.#isKey[index]) columns.push(index);
     }
     const name = columns.join();

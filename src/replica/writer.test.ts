@@ -489,6 +489,42 @@ test('indexes of the core are mirrored where they are plain, and follow their co
   expect(names()).toEqual(['index$60']);
 });
 
+test('updates of indexed columns set what changed, also from 0 to -0 and from and to NULL', () => {
+  const table = {
+    ...tableImage({
+      oid: 80,
+      name: 'measures',
+      columns: [
+        { name: 'id', typeOid: OID.int8 },
+        { name: 'f', typeOid: OID.float8 },
+        { name: 'n', typeOid: OID.numeric },
+        { name: 't', typeOid: OID.text },
+        { name: 'plain', typeOid: OID.int4 },
+      ],
+    }),
+    indexes: [indexImage({ oid: 81, keyAttnums: [2, 3] }), indexImage({ oid: 82, keyAttnums: [4] })],
+  };
+  const { writer, stream, reader, rows } = world([table]);
+  stream.transaction(() => stream.insert(80, ['1', '0', '1.5', 'a', '1']));
+  const values = { f: ['0', '-0', 'NaN', '1', null], n: ['1.5', '1.50', 'NaN', null], t: ['a', 'b', undefined, null] };
+  let expected: (string | null)[] = ['1', '0', '1.5', 'a', '1'];
+  let plain = 1;
+  for (const f of values.f) {
+    for (const n of values.n) {
+      for (const t of values.t) {
+        plain += 1;
+        stream.transaction(() => stream.update(80, ['1', f, n, t, String(plain)]));
+        expected = ['1', f, n, t === undefined ? (expected[3] as string | null) : t, String(plain)];
+        writer.flush();
+        expect(rows(80)).toEqual([expected]);
+        expect(reader.sqlite.value('PRAGMA integrity_check')).toBe('ok');
+      }
+    }
+  }
+  stream.begin();
+  expect(faultCode(() => stream.update(80, ['2', null, null, null, null]))).toBe('replica-diverged');
+});
+
 test('a binary compatible type change keeps rows; any other without new rows is refused', () => {
   const times = tableImage({
     oid: 70,
