@@ -28,7 +28,9 @@ export class TableWriter {
   readonly #columns: readonly ColumnLayout[];
   /** Column of the stream's tuple for each of our columns. */
   readonly #source: Int32Array;
-  readonly #hasRelation: boolean;
+  /** Mapped at the first row change: after a schema change rows may come as texts before the stream describes the table anew. */
+  readonly #relation: RelationMessage | null;
+  #isMapped = false;
   /** Positions in `columns` of the key columns. */
   readonly #key: readonly number[];
   readonly #isKey: readonly boolean[];
@@ -51,9 +53,8 @@ export class TableWriter {
     this.#layout = layout;
     this.#name = `${layout.image.schema}.${layout.image.name}`;
     this.#columns = layout.columns;
-    this.#hasRelation = relation !== null;
+    this.#relation = relation;
     this.#source = new Int32Array(layout.columns.length);
-    if (relation !== null) this.#mapColumns(relation);
     this.#key = layout.key.map((column) => layout.columns.indexOf(column));
     this.#isKey = layout.columns.map((column) => layout.key.includes(column));
     this.#floats = layout.columns.flatMap((column, index) => (column.codec.storage === 'real' ? [index] : []));
@@ -149,9 +150,12 @@ export class TableWriter {
   }
 
   #expectRelation(): void {
-    if (!this.#hasRelation) {
+    if (this.#isMapped) return;
+    if (this.#relation === null) {
       throw schemaUnknownFault(`rows of ${this.#name} came before the stream said in which columns they come`);
     }
+    this.#mapColumns(this.#relation);
+    this.#isMapped = true;
   }
 
   #mapColumns(relation: RelationMessage): void {

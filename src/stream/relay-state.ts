@@ -73,6 +73,7 @@ export class RelayState {
 
   /** Ends all subscriptions with a reason that they get to read. */
   disconnectAll(reason: Fault): void {
-    for (const outlet of [...this.#subscribers.values()]) outlet.fail(reason);
+    // A copy: failing removes entries.
+    for (const outlet of Array.from(this.#subscribers.values())) outlet.fail(reason);
   }
 }

@@ -193,7 +193,7 @@ class RunningStream {
       );
     } else if (kind === REPLICATION.keepalive && end - start === 18) {
       const lsn = readUint64(buffer, start + 1);
-      this.#guard(() => {
+      void this.#guard(() => {
         this.#receiver.keepalive(lsn);
         return null;
       });
