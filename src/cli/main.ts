@@ -8,6 +8,7 @@ import { configCommand } from './commands/config.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
 import { statusCommand } from './commands/status.ts';
 import { upCommand } from './commands/up.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { versionCommand } from './commands/version.ts';
 
 const program = new Command('skerry')
@@ -23,7 +24,15 @@ const program = new Command('skerry')
     writeErr: (text) => terminal.writeError(`skerry: ${text.replace(/^error: /, '')}`),
   })
   .exitOverride();
-for (const command of [upCommand, statusCommand, relayCommand, edgeCommand, configCommand, versionCommand]) {
+for (const command of [
+  upCommand,
+  statusCommand,
+  verifyCommand,
+  relayCommand,
+  edgeCommand,
+  configCommand,
+  versionCommand,
+]) {
   program.addCommand(inherit(command));
 }
 

@@ -4,6 +4,8 @@ import type { Clock } from '../base/clock.ts';
 import { describeError, Fault } from '../base/fault.ts';
 import type { Http } from '../base/http.ts';
 import type { RoleStatus } from '../contracts/health.ts';
+import { loadConfig } from '../config/load.ts';
+import { GROUPS } from '../config/options.ts';
 import { readTextFile } from '../runtime/files.ts';
 import type { Place, World } from './world.ts';
 
@@ -53,4 +55,12 @@ export function readWorld(dir: string): World {
     });
   }
   return JSON.parse(text) as World;
+}
+
+/** The core's URL with its password, as `skerry up` keeps it for its roles in the folder (0600). */
+export function readCoreUrl(dir: string): string {
+  const text = readTextFile(`${dir}/relay.yaml`);
+  if (text === null)
+    throw new Fault('not-running', { message: `no skerry is running in ${dir}`, hint: 'start one with `skerry up`' });
+  return loadConfig(GROUPS, { file: { name: `${dir}/relay.yaml`, text }, env: {}, flags: {} }).core.databaseUrl;
 }

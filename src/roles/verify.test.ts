@@ -16,22 +16,29 @@ function report(name: string, position: string, sums: Record<string, string>, ep
   };
 }
 
-/** A relay whose rows at an LSN are `history[lsn]`. */
+/** A relay, held at 0/10, whose rows at an LSN are `history[lsn]`. */
 function world(
   history: Record<string, Record<string, string>>,
   others: readonly (() => ChecksumReport)[],
   log: string[] = [],
 ): VerifyPlaces {
   return {
-    holdRelay: () => Promise.resolve(log.push('hold') > 0 ? '0/10' : ''),
-    relayAt(at) {
-      log.push(at);
-      return Promise.resolve(report('relay', at, history[at] ?? {}));
+    async holdRelay() {
+      log.push('hold');
     },
-    releaseRelay: () => Promise.resolve(void log.push('release')),
-    others: others.map((ask, index) => ({ name: ask().name || `place-${index}`, ask: () => Promise.resolve(ask()) })),
+    async relayAt(at) {
+      log.push(at);
+      if (at === '0/5') throw new Fault('position-passed', { message: 'beyond' });
+      return report('relay', at, history[at] ?? {});
+    },
+    async releaseRelay() {
+      log.push('release');
+    },
+    others: others.map((ask, index) => ({ name: NAMES[index] as string, ask: async () => ask() })),
   };
 }
+
+const NAMES = ['core', 'edge-0', 'edge-1'];
 
 describe('verify', () => {
   test('asks the relay for each position once, ascending, and releases it', async () => {
@@ -59,9 +66,9 @@ describe('verify', () => {
     ['a table too few', {}],
     ['a table too many', { t: 'aa', u: 'x' }],
   ])('%s is a difference', async (_name, sums) => {
-    const verdict = await verifyOnce(world({ '0/20': { t: 'aa' } }, [() => report('edge-0', '0/20', sums)]), clock);
+    const verdict = await verifyOnce(world({ '0/20': { t: 'aa' } }, [() => report('core', '0/20', sums)]), clock);
     expect(verdict.equal).toBe(false);
-    expect(verdictSentence(verdict)).toStartWith('edge-0 differs from relay at 0/20 in ');
+    expect(verdictSentence(verdict)).toStartWith('core differs from relay at 0/20 in ');
   });
 
   test('a place behind the held relay is asked again until it is ahead', async () => {

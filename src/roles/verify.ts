@@ -16,9 +16,9 @@ import { type Lsn, parseLsn } from '../pg/lsn.ts';
 
 /** The places to compare, however they are reached. */
 export interface VerifyPlaces {
-  /** Stops the relay's replica; gives its position. */
-  holdRelay(): Promise<string>;
-  /** Moves it forward to `at` and sums it up there. */
+  /** Stops the relay's replica where it is. */
+  holdRelay(): Promise<void>;
+  /** Moves it forward to `at` and sums it up there. Rejects with Fault `position-passed` when it is beyond. */
   relayAt(at: string): Promise<ChecksumReport>;
   releaseRelay(): Promise<void>;
   /** The core and the edges: each answers with the position that its sums belong to. */
@@ -52,15 +52,23 @@ const BEHIND_POLL_MS = 50;
 
 /** Compares once. Rejects with Fault `verify-incomparable`; the relay is released in any case. */
 export async function verifyOnce(places: VerifyPlaces, clock: Clock): Promise<Verdict> {
-  const held = await places.holdRelay();
+  await places.holdRelay();
   try {
-    const reports = await Promise.all(places.others.map((place) => askAhead(place, parseLsn(held), clock)));
-    reports.sort((a, b) => compareLsn(parseLsn(a.position), parseLsn(b.position)));
+    const deadline = clock.now() + BEHIND_WAIT_MS;
     const compared: PlaceComparison[] = [];
-    let relay: ChecksumReport | null = null;
-    for (const report of reports) {
-      if (relay === null || relay.position !== report.position) relay = await places.relayAt(report.position);
-      compared.push(comparePlace(report, relay));
+    let waiting = await Promise.all(places.others.map(ask));
+    let relay = null as ChecksumReport | null;
+    while (waiting.length > 0) {
+      waiting = waiting.toSorted((a, b) => compareLsn(a.lsn, b.lsn));
+      const next = waiting.shift() as Answer;
+      const found: ChecksumReport | null =
+        relay?.position === next.report.position ? relay : await relayAt(places, next.report.position);
+      if (found === null) {
+        waiting.push(await askLater(next, deadline, clock));
+        continue;
+      }
+      relay = found;
+      compared.push(comparePlace(next.report, relay));
     }
     const order = places.others.map((place) => place.name);
     compared.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
@@ -100,28 +108,47 @@ export function verdictSentence(verdict: Verdict): string {
     .join('; ');
 }
 
-async function askAhead(place: VerifyPlaces['others'][number], held: Lsn, clock: Clock): Promise<ChecksumReport> {
-  const deadline = clock.now() + BEHIND_WAIT_MS;
-  for (;;) {
-    const report = await place.ask().catch((error: unknown) => {
-      if (error instanceof Fault && error.code === 'verify-incomparable') throw error;
-      throw new Fault('verify-incomparable', {
-        message: `${place.name} gave no checksum: ${describeError(error)}`,
-        hint: 'look at `skerry status`',
-        retryable: true,
-        cause: error,
-      });
+interface Answer {
+  readonly place: VerifyPlaces['others'][number];
+  readonly report: ChecksumReport;
+  readonly lsn: Lsn;
+}
+
+async function ask(place: VerifyPlaces['others'][number]): Promise<Answer> {
+  try {
+    const report = await place.ask();
+    return { place, report: { ...report, name: place.name }, lsn: parseLsn(report.position) };
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'verify-incomparable') throw error;
+    throw new Fault('verify-incomparable', {
+      message: `${place.name} gave no checksum: ${describeError(error)}`,
+      hint: 'look at `skerry status`',
+      retryable: true,
+      cause: error,
     });
-    if (parseLsn(report.position) >= held) return { ...report, name: place.name };
-    if (clock.now() >= deadline) {
-      throw new Fault('verify-incomparable', {
-        message: `${place.name} stays at ${report.position}, behind the relay`,
-        hint: 'wait until it has caught up (`skerry verify --wait`)',
-        retryable: true,
-      });
-    }
-    await clock.sleep(BEHIND_POLL_MS);
   }
+}
+
+/** Null when the relay's replica was past `at` already when it was held: whoever answered for `at` lags and is to be asked again. */
+async function relayAt(places: VerifyPlaces, at: string): Promise<ChecksumReport | null> {
+  try {
+    return await places.relayAt(at);
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'position-passed') return null;
+    throw error;
+  }
+}
+
+async function askLater(answer: Answer, deadline: number, clock: Clock): Promise<Answer> {
+  if (clock.now() >= deadline) {
+    throw new Fault('verify-incomparable', {
+      message: `${answer.place.name} stays at ${answer.report.position}, behind the relay`,
+      hint: 'wait until it has caught up (`skerry verify --wait`)',
+      retryable: true,
+    });
+  }
+  await clock.sleep(BEHIND_POLL_MS);
+  return ask(answer.place);
 }
 
 function comparePlace(report: ChecksumReport, relay: ChecksumReport): PlaceComparison {
