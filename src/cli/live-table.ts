@@ -75,9 +75,9 @@ function distance(position: string, core: string): number {
 }
 
 function lagText(status: RoleStatus): string {
-  // JSON has no Infinity: null is a replica that never was equal to its upstream.
+  // JSON has no Infinity: a replica that never was equal to its upstream says null, or the largest number there is.
   const ms = status.lagMs as number | null;
-  if (ms === null) return '';
+  if (ms === null || ms >= Number.MAX_SAFE_INTEGER) return '';
   return ms < 10
     ? `${Math.round(ms * 10) / 10} ms`
     : ms < 10_000

@@ -86,7 +86,6 @@ const relay = {
       default: 4 * 1024 ** 3,
       help: 'Bytes of the relay log to keep for subscribers that are away; older ones come back through a snapshot.',
     }),
-    logAgeMaxMs: duration({ default: 24 * 3_600_000, help: 'Age of the relay log to keep at most.' }),
     subscribersMax: whole({ min: 1, max: 100_000, default: 1000, help: 'Subscribers at once; one more gets 53300.' }),
   },
 } satisfies Group;

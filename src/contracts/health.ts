@@ -53,9 +53,10 @@ export interface TableChecksum {
 
 /**
  * `GET /checksum` of an edge: its tables at its own position, whatever that is at the moment.
- * `GET /checksum?at=LSN` of a relay that is held: moves its replica forward to exactly that position (every transaction with
- * end_lsn <= LSN, once the upstream is known to have passed it), answers, and stays there. 409 when the replica is already
- * past it or is not held, 504 when it is not reached within `CHECKSUM_WAIT_MS_MAX`.
+ * `GET /checksum?at=LSN&wait_ms=N` of a relay: its replica at exactly that position (every transaction with end_lsn <= LSN,
+ * once the upstream is known to have passed it). It must be held first, or it is past the position by the time it is asked:
+ * `POST /hold?ms=N` makes it stop applying while the stream and the log go on; `checksum` moves it forward as far as asked and
+ * no further; `POST /release`, or the end of the time, lets it go on. These need the peers' user and password (Basic).
  */
 export interface ChecksumReport {
   readonly name: string;
@@ -63,16 +64,3 @@ export interface ChecksumReport {
   readonly position: string;
   readonly tables: readonly TableChecksum[];
 }
-
-/**
- * `POST /checksum/hold` of a relay: its replica stops applying while the stream and the log go on, so that it can be compared
- * with places that are ahead of it, one position after the other. `DELETE /checksum/hold` lets it go on; without that it goes
- * on by itself after `CHECKSUM_HOLD_MS_MAX` since the last question, because whoever asked may be gone.
- */
-export interface ChecksumHold {
-  /** Where the replica stands: only positions from here on can be asked for. */
-  readonly position: string;
-}
-
-export const CHECKSUM_HOLD_MS_MAX = 120_000;
-export const CHECKSUM_WAIT_MS_MAX = 60_000;

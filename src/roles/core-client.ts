@@ -28,6 +28,15 @@ export class CoreClient implements AsyncDisposable {
     return session.query(sql);
   }
 
+  /** Where the core's log ends now; null when it does not answer. */
+  async position(): Promise<string | null> {
+    try {
+      return (await this.query('select pg_current_wal_flush_lsn()')).rows[0]?.[0] ?? null;
+    } catch {
+      return null;
+    }
+  }
+
   async close(): Promise<void> {
     const session = this.#session;
     this.#session = null;

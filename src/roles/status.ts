@@ -7,6 +7,7 @@ import type { RoleStatus } from '../contracts/health.ts';
 import { loadConfig } from '../config/load.ts';
 import { GROUPS } from '../config/options.ts';
 import { readTextFile } from '../runtime/files.ts';
+import { readSecretFile } from './secrets.ts';
 import type { Place, World } from './world.ts';
 
 // A role answers from memory; one that needs longer has a problem that its row should show.
@@ -57,10 +58,25 @@ export function readWorld(dir: string): World {
   return JSON.parse(text) as World;
 }
 
-/** The core's URL with its password, as `skerry up` keeps it for its roles in the folder (0600). */
-export function readCoreUrl(dir: string): string {
-  const text = readTextFile(`${dir}/relay.yaml`);
+export interface WorldSecrets {
+  /** postgres:// URL of the core with its password. */
+  readonly coreUrl: string;
+  readonly publication: string;
+  /** Basic credentials of a peer. */
+  readonly peerHeaders: Readonly<Record<string, string>>;
+}
+
+/** What `skerry up` keeps for its roles in the folder, in files that only its owner may read. */
+export function readWorldSecrets(dir: string): WorldSecrets {
+  const file = `${dir}/relay.yaml`;
+  const text = readTextFile(file);
   if (text === null)
     throw new Fault('not-running', { message: `no skerry is running in ${dir}`, hint: 'start one with `skerry up`' });
-  return loadConfig(GROUPS, { file: { name: `${dir}/relay.yaml`, text }, env: {}, flags: {} }).core.databaseUrl;
+  const { core, relay } = loadConfig(GROUPS, { file: { name: file, text }, env: {}, flags: {} });
+  const password = readSecretFile(relay.peerPasswordFile);
+  return {
+    coreUrl: core.databaseUrl,
+    publication: core.publication,
+    peerHeaders: { authorization: `Basic ${btoa(`${relay.peerUser}:${password}`)}` },
+  };
 }

@@ -166,15 +166,6 @@ export class Up {
     }
   }
 
-  /** The core's position now; null when it does not answer. */
-  async corePosition(): Promise<string | null> {
-    try {
-      return (await this.core.query('select pg_current_wal_flush_lsn()')).rows[0]?.[0] ?? null;
-    } catch {
-      return null;
-    }
-  }
-
   /** Keeps the sample changing until the signal aborts; waits while the core is away. */
   async changeSample(options: UpOptions, signal: AbortSignal): Promise<void> {
     const sample = this.#sample;

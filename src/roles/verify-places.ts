@@ -5,14 +5,9 @@
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Http } from '../base/http.ts';
+import type { Http, HttpRequestOptions } from '../base/http.ts';
 import type { TableImage } from '../contracts/catalogue.ts';
-import {
-  CHECKSUM_WAIT_MS_MAX,
-  type ChecksumHold,
-  type ChecksumReport,
-  type TableChecksum,
-} from '../contracts/health.ts';
+import type { ChecksumReport, TableChecksum } from '../contracts/health.ts';
 import { CHECKSUM_SETTINGS, checksumSql } from '../replica/checksum.ts';
 import { ClientSession, type QueryResult } from '../session/client-session.ts';
 import { parseConnectionString } from '../session/connection-string.ts';
@@ -22,34 +17,48 @@ import type { VerifyPlaces } from './verify.ts';
 import type { Place, World } from './world.ts';
 
 // A checksum reads every row once; a million rows take a few seconds.
-const CHECKSUM_TIMEOUT_MS = CHECKSUM_WAIT_MS_MAX + 240_000;
+const CHECKSUM_TIMEOUT_MS = 300_000;
+// The relay lets its replica go on after this, should we be killed before we release it.
+const HOLD_MS = 60_000;
 const HOLD_TIMEOUT_MS = 10_000;
+// Within this the relay is where a place was that it feeds, unless it lost its upstream.
+const REACH_MS = 20_000;
 
 export interface VerifyWorld {
   readonly world: World;
   /** postgres:// URL of the core with its password. */
   readonly coreUrl: string;
   readonly publication: string;
+  /** What the relay wants to see before it does something for us. */
+  readonly peerHeaders: Readonly<Record<string, string>>;
   readonly http: Http;
   readonly clock: Clock;
 }
 
 export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
   const { world, http } = options;
-  const relay = `${world.relay.http}/checksum`;
+  const { name } = world.relay;
+  const relay = (path: string, method: string, timeoutMs: number): Promise<unknown> =>
+    ask(http, name, `${world.relay.http}${path}`, { method, timeoutMs, headers: options.peerHeaders });
   return {
     async holdRelay() {
-      await ask<ChecksumHold>(http, 'relay', `${relay}/hold`, HOLD_TIMEOUT_MS, 'POST');
+      await relay(`/hold?ms=${HOLD_MS}`, 'POST', HOLD_TIMEOUT_MS);
     },
-    relayAt: (at) => ask<ChecksumReport>(http, 'relay', `${relay}?at=${encodeURIComponent(at)}`, CHECKSUM_TIMEOUT_MS),
+    relayAt: async (at) =>
+      (await relay(
+        `/checksum?at=${encodeURIComponent(at)}&wait_ms=${REACH_MS}`,
+        'GET',
+        CHECKSUM_TIMEOUT_MS,
+      )) as ChecksumReport,
     async releaseRelay() {
-      await ask(http, 'relay', `${relay}/hold`, HOLD_TIMEOUT_MS, 'DELETE');
+      await relay('/release', 'POST', HOLD_TIMEOUT_MS);
     },
     others: [
       { name: 'core', ask: () => coreChecksum(options) },
       ...world.edges.map((edge: Place) => ({
         name: edge.name,
-        ask: () => ask<ChecksumReport>(http, edge.name, `${edge.http}/checksum`, CHECKSUM_TIMEOUT_MS),
+        ask: async () =>
+          (await ask(http, edge.name, `${edge.http}/checksum`, { timeoutMs: CHECKSUM_TIMEOUT_MS })) as ChecksumReport,
       })),
     ],
   };
@@ -99,12 +108,16 @@ function slotSuffix(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-async function ask<T>(http: Http, name: string, url: string, timeoutMs: number, method = 'GET'): Promise<T> {
-  const response = await http.request(url, { method, timeoutMs });
-  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
-  const body = (await response.json().catch(() => ({}))) as { error?: string | { message?: string } };
+async function ask(http: Http, name: string, url: string, options: HttpRequestOptions): Promise<unknown> {
+  const response = await http.request(url, options);
+  if (response.ok) return response.json();
+  const body = (await response.json().catch(() => ({}))) as {
+    code?: string;
+    error?: string | { code?: string; message?: string };
+  };
   const said = typeof body.error === 'object' ? body.error.message : body.error;
-  throw new Fault(response.status === 409 ? 'position-passed' : 'verify-incomparable', {
+  const code = typeof body.error === 'object' ? body.error.code : body.code;
+  throw new Fault(code === 'position-passed' ? code : 'verify-incomparable', {
     message: `${name} answered ${response.status}${said === undefined ? '' : `: ${said}`}`,
     hint: 'look at `skerry status`',
     retryable: true,

@@ -151,6 +151,11 @@ export async function exit(code: number): Promise<never> {
   process.exit(code);
 }
 
+/** The id of this process. */
+export function currentPid(): number {
+  return process.pid;
+}
+
 /** True when a process of that id lives. */
 export function isAlive(pid: number): boolean {
   try {

@@ -3,7 +3,8 @@
 import { bunHttp } from '../../runtime/http.ts';
 import { createClock } from '../../runtime/clock.ts';
 import { absolutePath, terminal } from '../../runtime/process.ts';
-import { askStatus, readWorld } from '../../roles/status.ts';
+import { CoreClient, sessionWorld } from '../../roles/core-client.ts';
+import { askStatus, readWorld, readWorldSecrets } from '../../roles/status.ts';
 import { EXIT, makeCommand } from '../command.ts';
 import { tableLines } from '../live-table.ts';
 
@@ -13,12 +14,16 @@ export const statusCommand = makeCommand({
   groups: ['up'],
   only: ['dir'],
   async action({ config, json }) {
-    const world = readWorld(absolutePath(config.up.dir));
-    const statuses = await askStatus(world, bunHttp, createClock());
-    const serving = statuses.every(({ status }) => status !== null && status.state === 'streaming');
+    const dir = absolutePath(config.up.dir);
+    const world = readWorld(dir);
+    const clock = createClock();
+    await using core = new CoreClient(sessionWorld(clock), readWorldSecrets(dir).coreUrl);
+    const [statuses, corePosition] = await Promise.all([askStatus(world, bunHttp, clock), core.position()]);
+    const serving =
+      corePosition !== null && statuses.every(({ status }) => status !== null && status.state === 'streaming');
     if (json) {
       const roles = statuses.map(({ place, status, reason }) => ({ ...place, status, reason }));
-      terminal.write(`${JSON.stringify({ ok: serving, core: world.core, roles })}\n`);
+      terminal.write(`${JSON.stringify({ ok: serving, core: { ...world.core, position: corePosition }, roles })}\n`);
     } else {
       const rows = statuses.map(({ place, status, reason }) => ({
         name: place.name,
@@ -28,7 +33,7 @@ export const statusCommand = makeCommand({
         answersPerSecond: null,
         restarts: 0,
       }));
-      terminal.write(`${tableLines({ corePosition: null, rows }, terminal.columns()).join('\n')}\n`);
+      terminal.write(`${tableLines({ corePosition, rows }, terminal.columns()).join('\n')}\n`);
     }
     return serving ? EXIT.ok : EXIT.no;
   },

@@ -66,7 +66,7 @@ export const upCommand = makeCommand({
       if (!json) {
         const now = await askStatus(world, bunHttp, clock);
         const view: TableView = {
-          corePosition: await up.corePosition(),
+          corePosition: await up.core.position(),
           rows: now.map((one, index) => ({
             name: one.place.name,
             url: one.place.pg,

@@ -2,7 +2,7 @@
 
 import { Option } from 'commander';
 import { Fault } from '../../base/fault.ts';
-import { readCoreUrl, readWorld } from '../../roles/status.ts';
+import { readWorldSecrets, readWorld } from '../../roles/status.ts';
 import {
   type PlaceComparison,
   verdictSentence,
@@ -22,8 +22,8 @@ export const verifyCommand = makeCommand({
   name: 'verify',
   summary:
     'Prove by checksum that core, relay and every edge hold the same rows at the same LSN (exit 0 equal, 1 different, 2 could not compare).',
-  groups: ['up', 'core'],
-  only: ['dir', 'databaseUrl', 'publication'],
+  groups: ['up'],
+  only: ['dir'],
   own: [
     new Option('--wait', 'Compare again until all is equal.'),
     new Option('--timeout <seconds>', `Give up waiting after so long (default ${WAIT_SECONDS_DEFAULT}).`),
@@ -35,8 +35,7 @@ export const verifyCommand = makeCommand({
     const clock = createClock();
     const places = verifyPlaces({
       world,
-      coreUrl: config.core.databaseUrl === '' ? readCoreUrl(dir) : config.core.databaseUrl,
-      publication: config.core.publication,
+      ...readWorldSecrets(dir),
       http: bunHttp,
       clock,
     });
