@@ -37,3 +37,21 @@ export const RELAY_UPSTREAM_CONNECTED: MetricDeclaration = {
   kind: 'gauge',
   help: '1 while the upstream streams to this relay.',
 };
+
+export const EDGE_ANSWERS_TOTAL: MetricDeclaration = {
+  name: 'skerry_edge_answers_total',
+  kind: 'counter',
+  help: 'Statements answered, by where: local, or forwarded to the core and why.',
+};
+
+export const EDGE_CONNECTIONS: MetricDeclaration = {
+  name: 'skerry_edge_connections',
+  kind: 'gauge',
+  help: 'Client sessions of this edge.',
+};
+
+export const EDGE_UPSTREAM_CONNECTIONS: MetricDeclaration = {
+  name: 'skerry_edge_upstream_connections',
+  kind: 'gauge',
+  help: 'Connections of this edge to the core for forwarded statements.',
+};

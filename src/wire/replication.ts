@@ -283,11 +283,11 @@ export function quoteLiteral(text: string): string {
 export function parseNameList(text: string): string[] {
   const names: string[] = [];
   const pattern = /\s*(?:"((?:[^"]|"")*)"|([^\s",]+))\s*(,|$)/y;
-  for (let more = true; more; ) {
+  while (pattern.lastIndex < text.length || names.length === 0) {
     const found = pattern.exec(text);
     if (found === null) throw new Fault('replication-syntax', { message: 'invalid list of names', sqlstate: '42602' });
     names.push(found[1] === undefined ? (found[2] as string).toLowerCase() : found[1].replaceAll('""', '"'));
-    more = found[3] === ',';
+    if (found[3] === '') break;
   }
   return names;
 }

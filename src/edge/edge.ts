@@ -1,0 +1,435 @@
+// A PoP's server: speaks the PostgreSQL protocol to clients and HTTP to operators, answers from the replica and forwards the
+// rest to the core. The replica is written by somebody else (see contracts/replica-feed.ts).
+//
+// Loops: core facts. Everything else happens when a client or the feed says something.
+// Stops in this order: accepting, sessions (57P01, so that drivers go elsewhere), slow lanes, HTTP, the replica's reader.
+
+import type { Clock } from '../base/clock.ts';
+import type { Crypto } from '../base/crypto.ts';
+import type { Disk } from '../base/disk.ts';
+import { Fault } from '../base/fault.ts';
+import type { Http, HttpServer } from '../base/http.ts';
+import type { Connection, Listener, Net, TlsServerOptions } from '../base/net.ts';
+import type { Random } from '../base/random.ts';
+import type { Service } from '../base/service.ts';
+import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { EDGE_ANSWERS_TOTAL, EDGE_CONNECTIONS, EDGE_LAG_SECONDS, EDGE_UPSTREAM_CONNECTIONS } from '../observe/names.ts';
+import type { Catalogue } from '../replica/catalogue.ts';
+import { admissionBy, verifiersOf } from '../session/admission.ts';
+import { CancelRegistry } from '../session/cancel.ts';
+import { ClientSession } from '../session/client-session.ts';
+import type { ConnectionTarget } from '../session/connection-string.ts';
+import { type Opened, ServerSession } from '../session/server-session.ts';
+import { writeError } from '../wire/backend.ts';
+import { ByteWriter } from '../wire/bytes.ts';
+import { CoreKnowledge } from './core-facts.ts';
+import { errorFields } from './faults.ts';
+import { createHttpHandler } from './http.ts';
+import { LocalEngine, type StatementPlanner } from './local.ts';
+import { EdgeSession, type SessionDeps } from './session.ts';
+import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
+import { loadParser } from './sql/parse.ts';
+import { Planner } from './sql/planner.ts';
+
+export interface EdgeDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly crypto: Crypto;
+  readonly net: Net;
+  readonly http: Http;
+  readonly disk: Disk;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly feed: ReplicaFeed;
+  /** Another planner than the real one, for tests of the server alone. */
+  readonly planner?: (catalogue: () => Catalogue) => StatementPlanner;
+  /** Starts a child process that serves `slow-lane-child.ts`. */
+  readonly startSlowLane: () => SlowWorker;
+}
+
+export interface EdgeOptions {
+  readonly name: string;
+  readonly version: string;
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+  readonly httpPort: number;
+  /** Folder in which facts about the core are remembered. */
+  readonly dir: string;
+  /** Where forwarded statements go, and as whom. */
+  readonly core: ConnectionTarget;
+  /** Users of this edge with their passwords or `SCRAM-SHA-256$…` verifiers. All of them act as the core's one role. */
+  readonly users: Iterable<readonly [user: string, secret: string]>;
+  /** Believe anybody on this machine. Only by explicit choice (I11). */
+  readonly trustLoopback: boolean;
+  readonly tls?: TlsServerOptions;
+  readonly connectionsMax: number;
+  /** Connections to the core for forwarded statements; one more client that needs one gets 53300. */
+  readonly forwardConnectionsMax: number;
+  readonly preparedStatementsMax?: number;
+  /** 0 = none. */
+  readonly statementTimeoutMs: number;
+  readonly slowLanesMax: number;
+  /** How long a read waits for the session's own write to arrive before it is forwarded. */
+  readonly rywWaitMs?: number;
+  /** Bound for one message of a client. */
+  readonly messageBytesMax?: number;
+}
+
+const PREPARED_STATEMENTS_MAX = 10_000;
+const RYW_WAIT_MS = 500;
+const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Statements that wait for a slow lane, per lane. */
+const WAITING_PER_LANE = 16;
+
+/** A core that did not answer is not asked again for this long: a burst of forwarded statements must not wait one by one. */
+const CORE_AWAY_MEMORY_MS = 200;
+
+/** Connections over the limit of sessions that are told so instead of being left in the backlog. */
+export interface Edge extends Service, AsyncDisposable {
+  /** Resolves when both ports listen; rejects when they cannot be had. */
+  readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
+  readonly answered: { readonly local: number; readonly forwarded: number };
+  readonly connections: number;
+  /** True when the core was asked at least once, now or before a restart: local answers are possible. */
+  readonly knowsCore: boolean;
+}
+
+/** Puts an edge's server together. `run` listens and serves until the signal aborts. */
+export function createEdge(deps: EdgeDeps, options: EdgeOptions): Edge {
+  return new EdgeServer(deps, options);
+}
+
+class EdgeServer implements Edge {
+  readonly name: string;
+  readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
+  readonly answered = { local: 0, forwarded: 0 };
+  readonly #deps: EdgeDeps;
+  readonly #options: EdgeOptions;
+  readonly #engine: LocalEngine;
+  readonly #knowledge: CoreKnowledge;
+  readonly #slowLanes: SlowLanes;
+  readonly #sessions = new Set<ServerSession>();
+  readonly #cancels: CancelRegistry;
+  #upstreamConnections = 0;
+  #coreAway: { readonly error: unknown; readonly until: number } | null = null;
+  #resolveListening!: (ports: { port: number; httpPort: number }) => void;
+  #rejectListening!: (error: unknown) => void;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | null = null;
+
+  constructor(deps: EdgeDeps, options: EdgeOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.name = `edge.${options.name}`;
+    this.listening = new Promise((resolve, reject) => {
+      this.#resolveListening = resolve;
+      this.#rejectListening = reject;
+    });
+    // Whoever does not ask for the ports learns of a failure from `run`.
+    this.listening.catch(() => {});
+    const { clock, disk, random, log, feed, metrics } = deps;
+    this.#cancels = new CancelRegistry(random, deps.crypto);
+    this.#knowledge = new CoreKnowledge(
+      { clock, disk, random, log, feed, connect: () => this.#connectCore(`skerry ${options.name} facts`) },
+      `${options.dir}/core-facts.json`,
+      options.core.user,
+    );
+    this.#engine = new LocalEngine({
+      clock,
+      feed,
+      log,
+      planner: deps.planner ?? ((catalogue) => new Planner(catalogue)),
+      user: () => this.#knowledge.user,
+    });
+    this.#slowLanes = new SlowLanes(deps.startSlowLane, {
+      lanesMax: options.slowLanesMax,
+      waitingMax: options.slowLanesMax * WAITING_PER_LANE,
+      path: feed.path,
+      generation: () => feed.current.generation,
+      catalogueVersion: () => this.#engine.catalogue?.version ?? -1,
+    });
+    metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.#sessions.size);
+    metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#upstreamConnections);
+    metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
+  }
+
+  get connections(): number {
+    return this.#sessions.size;
+  }
+
+  get knowsCore(): boolean {
+    return this.#knowledge.facts !== null;
+  }
+
+  run(signal: AbortSignal): Promise<void> {
+    this.#running ??= this.#run(AbortSignal.any([signal, this.#stop.signal]));
+    return this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running?.catch(() => {});
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { disk, log } = this.#deps;
+    let listener: Listener | null = null;
+    let http: HttpServer | null = null;
+    const stop = new AbortController();
+    const all = AbortSignal.any([signal, stop.signal]);
+    let knowledge: Promise<void> = Promise.resolve();
+    try {
+      await disk.makeDirectory(this.#options.dir);
+      await loadParser();
+      knowledge = this.#knowledge.run(all);
+      listener = await this.#listen();
+      http = await this.#listenHttp();
+      this.#resolveListening({ port: listener.port, httpPort: http.port });
+      log.info('edge.listening', {
+        message: `edge ${this.#options.name} answers on ${listener.host}:${listener.port}, HTTP on ${http.port}`,
+        port: listener.port,
+        httpPort: http.port,
+      });
+      await Promise.race([aborted(signal), knowledge]);
+    } catch (error) {
+      this.#rejectListening(error);
+      throw error;
+    } finally {
+      listener?.stop();
+      for (const session of this.#sessions) session.shutdown();
+      stop.abort();
+      await this.#slowLanes.close();
+      await http?.stop();
+      await knowledge.catch(() => {});
+      this.#engine.close();
+    }
+  }
+
+  async #listen(): Promise<Listener> {
+    const { net, clock, random, crypto, log } = this.#deps;
+    const options = this.#options;
+    const admit = admissionBy({
+      verifiers: await verifiersOf({ crypto, random }, options.users),
+      trustLoopback: options.trustLoopback,
+      acceptCertificates: options.tls?.ca !== undefined,
+      requireTls: true,
+    });
+    const world = { clock, random, crypto, log };
+    const shared = {
+      admit,
+      cancels: this.#cancels,
+      open: (session: ServerSession) => this.#open(session),
+      mockSecret: random.bytes(32),
+      frameBytesMax: options.messageBytesMax ?? MESSAGE_BYTES_MAX,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+    };
+    return await net.listen({
+      host: options.host,
+      port: options.port,
+      connectionsMax: options.connectionsMax,
+      refuse: (connection) => refuse(connection, options.connectionsMax),
+      accept: (connection) => {
+        ServerSession.accept(world, connection, shared);
+      },
+    });
+  }
+
+  async #listenHttp(): Promise<HttpServer> {
+    const { http, feed, crypto, clock, metrics } = this.#deps;
+    const { name, version, host, httpPort } = this.#options;
+    return await http.serve({
+      host,
+      port: httpPort,
+      handle: createHttpHandler({
+        name,
+        version,
+        feed,
+        crypto,
+        clock,
+        metrics,
+        answered: () => this.answered,
+        stopping: () => this.#stop.signal.aborted,
+      }),
+    });
+  }
+
+  #open(session: ServerSession): Opened {
+    const { facts } = this.#knowledge;
+    const { catalogue } = this.#engine;
+    if (session.replication !== 'off') {
+      throw new Fault('replication-refused', {
+        message: 'an edge does not serve replication',
+        hint: 'subscribe to the relay instead',
+        sqlstate: '0A000',
+      });
+    }
+    if (facts === null && catalogue === null) {
+      throw new Fault('replica-not-ready', {
+        message: 'this edge is starting: it has neither a replica nor reached the core yet',
+        hint: 'try again in a moment; its status tells how far it is',
+        sqlstate: '57P03',
+        retryable: true,
+      });
+    }
+    const database = catalogue?.server.database ?? this.#options.core.database;
+    if (session.database !== database) {
+      throw new Fault('wrong-database', {
+        message: `database "${session.database}" does not exist`,
+        hint: `this edge serves the database "${database}" only`,
+        sqlstate: '3D000',
+      });
+    }
+    const edgeSession = new EdgeSession(this.#sessionDeps(), session);
+    this.#sessions.add(session);
+    return {
+      owner: {
+        frame: (type, buffer, start, end) => edgeSession.frame(type, buffer, start, end),
+        flush: () => edgeSession.flush(),
+        drain: () => edgeSession.drain(),
+        cancel: () => edgeSession.cancel(),
+        closed: () => {
+          this.#sessions.delete(session);
+          edgeSession.closed();
+        },
+      },
+      parameters: this.#parameters(edgeSession, catalogue),
+    };
+  }
+
+  /** ParameterStatus values as the core would report them to this session. */
+  #parameters(session: EdgeSession, catalogue: Catalogue | null): Map<string, string> {
+    const { facts } = this.#knowledge;
+    const parameters = new Map<string, string>([
+      ['server_version', catalogue?.server.serverVersionText ?? ''],
+      ['server_encoding', 'UTF8'],
+      ['integer_datetimes', 'on'],
+      ['in_hot_standby', 'off'],
+      ['is_superuser', 'off'],
+      ['session_authorization', this.#knowledge.user],
+      ...Object.entries(facts?.parameters ?? {}),
+    ]);
+    for (const [name, value] of session.settings.reported()) parameters.set(name, value);
+    return parameters;
+  }
+
+  #sharedDeps: SessionDeps | null = null;
+
+  #sessionDeps(): SessionDeps {
+    if (this.#sharedDeps !== null) return this.#sharedDeps;
+    const { clock, feed, metrics } = this.#deps;
+    const options = this.#options;
+    const local = metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'local', reason: '' });
+    this.#sharedDeps = {
+      clock,
+      feed,
+      engine: this.#engine,
+      slowLanes: this.#slowLanes,
+      owner: this.#knowledge,
+      user: () => this.#knowledge.user,
+      sees: (lsn) => this.#engine.sees(lsn),
+      mayRead: (plan) => this.#knowledge.mayRead(plan),
+      rywWaitMs: options.rywWaitMs ?? RYW_WAIT_MS,
+      connect: () => this.#connectForward(),
+      limits: {
+        statementsMax: options.preparedStatementsMax ?? PREPARED_STATEMENTS_MAX,
+        statementTimeoutMs: options.statementTimeoutMs,
+      },
+      counts: {
+        local: () => {
+          this.answered.local += 1;
+          local.inc();
+        },
+        forwarded: (reason) => {
+          this.answered.forwarded += 1;
+          metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'forwarded', reason }).inc();
+        },
+      },
+    };
+    return this.#sharedDeps;
+  }
+
+  async #connectForward(): Promise<ClientSession> {
+    const { forwardConnectionsMax, name } = this.#options;
+    if (this.#upstreamConnections >= forwardConnectionsMax) {
+      throw new Fault('too-many-connections', {
+        message: `all ${forwardConnectionsMax} connections of this edge to the core are taken`,
+        hint: 'statements that this edge answers itself go on; close sessions that write, or raise forwardConnectionsMax',
+        sqlstate: '53300',
+        retryable: true,
+      });
+    }
+    this.#upstreamConnections += 1;
+    try {
+      const session = await this.#connectCore(`skerry ${name}`);
+      // The session replaces this as soon as it takes the link over; until then, and after, its end frees the place.
+      return this.#counted(session);
+    } catch (error) {
+      this.#upstreamConnections -= 1;
+      throw error;
+    }
+  }
+
+  /** Frees the place of a connection exactly once, when it ends. */
+  #counted(session: ClientSession): ClientSession {
+    let ended = false;
+    const end = (): void => {
+      if (ended) return;
+      ended = true;
+      this.#upstreamConnections -= 1;
+    };
+    session.events = { closed: end };
+    const raw = session.raw.bind(session);
+    session.raw = (handler) =>
+      raw({
+        frame: (type, buffer, start, length) => handler.frame(type, buffer, start, length),
+        flush: () => handler.flush?.(),
+        drain: () => handler.drain?.(),
+        closed: (error) => {
+          end();
+          handler.closed(error);
+        },
+      });
+    return session;
+  }
+
+  async #connectCore(applicationName: string): Promise<ClientSession> {
+    const { clock, net, random, crypto } = this.#deps;
+    const away = this.#coreAway;
+    if (away !== null && clock.now() < away.until) throw away.error;
+    try {
+      const session = await ClientSession.connect(
+        { clock, net, random, crypto },
+        { target: this.#options.core, parameters: { application_name: applicationName, client_encoding: 'UTF8' } },
+      );
+      this.#coreAway = null;
+      return session;
+    } catch (error) {
+      this.#coreAway = { error, until: clock.now() + CORE_AWAY_MEMORY_MS };
+      throw error;
+    }
+  }
+}
+
+function refuse(connection: Connection, connectionsMax: number): void {
+  const writer = new ByteWriter(512);
+  writeError(
+    writer,
+    errorFields('53300', 'sorry, too many clients already', {
+      severity: 'FATAL',
+      detail: `this edge allows ${connectionsMax} connections`,
+      hint: 'close idle connections, or raise connectionsMax',
+    }),
+  );
+  connection.write(writer.take());
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

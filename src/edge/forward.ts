@@ -1,0 +1,241 @@
+// A client session's way to the core: opened at the first statement that needs it, brought to the session's settings and
+// into its transaction, and asked afterwards what a later local answer must know (own writes, temporary tables, role).
+//
+//   closed ──prepare()──▶ open ──lost──▶ closed (what the session held there is gone: see `held`)
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
+import type { ErrorFields, TransactionStatus } from '../wire/backend.ts';
+import { coreAwayFault } from './faults.ts';
+import { PROBED_SETTINGS, quoteLiteral, type SessionSettings } from './settings.ts';
+import { type RelayResult, Upstream, type UpstreamEvents, type UpstreamLink, UpstreamLost } from './upstream.ts';
+
+/** How session and core stand inside a transaction block. */
+export interface TransactionState {
+  /** `none` outside a block; `local` while only local reads happened; `upstream` from the first forwarded statement on. */
+  where: 'none' | 'local' | 'upstream';
+  /** True between an error and the end of the block. */
+  failed: boolean;
+  /** The BEGIN as the client wrote it. */
+  beginSql: string;
+}
+
+/** What the core holds for this session that cannot be made again on another connection. */
+export type Held = 'temporary-tables' | 'role' | 'listen' | 'encoding' | 'unknown';
+
+export interface ForwarderEvents extends Omit<UpstreamEvents, 'closed'> {
+  /** The connection is gone; `held` is what went with it. */
+  lost(held: Held | null): void;
+  /** A statement of our own ran there: it destroys the unnamed prepared statement. */
+  unnamedGone(): void;
+}
+
+export interface ForwarderDeps {
+  readonly clock: Clock;
+  readonly feed: ReplicaFeed;
+  /** True when a local read now sees everything up to `lsn`. */
+  readonly sees: (lsn: Lsn) => boolean;
+  /** Opens an authenticated connection to the core. Rejects with a Fault that can be told to the client. */
+  readonly connect: () => Promise<UpstreamLink>;
+  readonly rywWaitMs: number;
+  /** Name of the role that all clients act as. */
+  readonly user: () => string;
+}
+
+/** What the next local answer of the session must respect, from one cheap query. `pg_my_temp_schema` is 0 without temporary tables. */
+const PROBE_SQL = `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END, pg_catalog.pg_my_temp_schema() <> 0, current_user, EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), ${PROBED_SETTINGS.map(
+  (name) => `pg_catalog.current_setting(${quoteLiteral(name)}, true)`,
+).join(', ')}`;
+
+export class Forwarder {
+  readonly #deps: ForwarderDeps;
+  readonly #settings: SessionSettings;
+  readonly #events: ForwarderEvents;
+  #upstream: Upstream | null = null;
+  #opening: Promise<Upstream> | null = null;
+  /** A forwarded statement may have changed what local answers depend on; the core has to be asked first. */
+  #unsure = false;
+  #held: Held | null = null;
+  /** The session's own writes are visible at this position. */
+  #needed: Lsn = LSN_ZERO;
+  /** For this position the wait was already in vain: later statements do not wait again. */
+  #waitedFor: Lsn = LSN_ZERO;
+  #ended = false;
+
+  constructor(deps: ForwarderDeps, settings: SessionSettings, events: ForwarderEvents) {
+    this.#deps = deps;
+    this.#settings = settings;
+    this.#events = events;
+  }
+
+  get open(): boolean {
+    return this.#upstream !== null;
+  }
+
+  /** The open connection; call `prepare` first. */
+  get upstream(): Upstream {
+    if (this.#upstream === null) throw new UpstreamLost(null);
+    return this.#upstream;
+  }
+
+  get held(): Held | null {
+    return this.#held;
+  }
+
+  /** Opens the connection if need be, and brings it to the session's settings and into its transaction. */
+  async prepare(transaction: TransactionState): Promise<void> {
+    const upstream = this.#upstream ?? (await this.#open());
+    if (upstream.status === 'I') {
+      const sql = this.#settings.catchUpSql();
+      if (sql !== null) await this.#execOrThrow(upstream, sql);
+    }
+    if (transaction.where !== 'local') return;
+    await this.#execOrThrow(upstream, transaction.beginSql);
+    transaction.where = 'upstream';
+    const sql = this.#settings.transactionSql();
+    if (sql !== null) await this.#execOrThrow(upstream, sql);
+  }
+
+  /** Call after a batch ran upstream. `changing`: it held more than plain reads. */
+  ran(changing: boolean): void {
+    if (changing) this.#unsure = true;
+  }
+
+  /** The client asked for another encoding: from now on everything is relayed as it is. */
+  hold(held: Held): void {
+    this.#held = held;
+  }
+
+  /** True when nothing stands between the session and a local answer. When a promise, it costs a question or a wait. */
+  mayAnswerLocally(): boolean | Promise<boolean> {
+    if (this.#unsure || (this.#needed !== LSN_ZERO && !this.#deps.sees(this.#needed))) return this.#settle();
+    return this.#seesTheSame;
+  }
+
+  /** Listening changes no answer; everything else that is held may. */
+  get #seesTheSame(): boolean {
+    return this.#held === null || this.#held === 'listen';
+  }
+
+  /** DISCARD ALL ran: nothing is held any more. */
+  discarded(): void {
+    this.#held = null;
+    this.#unsure = false;
+  }
+
+  end(): void {
+    this.#ended = true;
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream === null) return;
+    // A statement nobody waits for any more should not go on at the core.
+    if (upstream.busy) void upstream.cancel().finally(() => upstream.destroy());
+    else upstream.end();
+  }
+
+  async #settle(): Promise<boolean> {
+    if (this.#unsure) await this.#probe();
+    if (!this.#seesTheSame) return false;
+    const { feed, clock, sees, rywWaitMs } = this.#deps;
+    if (sees(this.#needed)) return true;
+    if (this.#needed === this.#waitedFor) return false;
+    this.#waitedFor = this.#needed;
+    return (await waitForPosition(feed, clock, this.#needed, rywWaitMs)) && sees(this.#needed);
+  }
+
+  async #probe(): Promise<void> {
+    const upstream = this.#upstream;
+    this.#unsure = false;
+    // Without the connection there is nothing that was held on it, and nobody to ask.
+    if (upstream === null) return;
+    let answer: Awaited<ReturnType<Upstream['exec']>>;
+    try {
+      answer = await upstream.exec(PROBE_SQL);
+      this.#events.unnamedGone();
+    } catch (error) {
+      if (error instanceof UpstreamLost) return;
+      throw error;
+    }
+    const row = answer.rows[0];
+    if (row === undefined) {
+      this.#held = 'unknown';
+      return;
+    }
+    const [lsn, temporary, user, listening, ...settings] = row;
+    if (typeof lsn === 'string') this.#needed = parseLsn(lsn);
+    if (temporary === 't') this.#held = 'temporary-tables';
+    else if (user !== this.#deps.user()) this.#held = 'role';
+    else if (listening === 't') this.#held = 'listen';
+    else this.#held = null;
+    PROBED_SETTINGS.forEach((name, index) => {
+      const value = settings[index];
+      if (typeof value === 'string') this.#settings.learn(name, value);
+    });
+  }
+
+  async #execOrThrow(upstream: Upstream, sql: string): Promise<void> {
+    const { error } = await upstream.exec(sql);
+    this.#events.unnamedGone();
+    if (error !== null) throw faultOf(error);
+  }
+
+  #open(): Promise<Upstream> {
+    this.#opening ??= this.#connect().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #connect(): Promise<Upstream> {
+    const link = await this.#deps.connect();
+    if (this.#ended) {
+      link.destroy();
+      throw coreAwayFault(null);
+    }
+    const upstream: Upstream = new Upstream(link, {
+      ...this.#events,
+      closed: () => {
+        if (this.#upstream !== upstream) return;
+        const held = this.#held;
+        this.#upstream = null;
+        this.#held = null;
+        this.#unsure = false;
+        this.#settings.upstreamClosed();
+        this.#events.lost(held);
+      },
+    });
+    this.#upstream = upstream;
+    this.#settings.upstreamOpened();
+    return upstream;
+  }
+}
+
+/** An error of the core as something to throw here. */
+function faultOf(error: ErrorFields): Fault {
+  return new Fault('core-refused', {
+    message: error.message,
+    sqlstate: error.sqlstate,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  });
+}
+
+/** Waits until the feed is at `lsn` or beyond; false when that took longer than `waitMs`. */
+function waitForPosition(feed: ReplicaFeed, clock: Clock, lsn: Lsn, waitMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const finish = (reached: boolean): void => {
+      subscription[Symbol.dispose]();
+      timer[Symbol.dispose]();
+      resolve(reached);
+    };
+    const subscription = feed.subscribe((state) => {
+      if (state.position >= lsn) finish(true);
+    });
+    const timer = clock.after(waitMs, () => finish(false));
+    if (feed.current.position >= lsn) finish(true);
+  });
+}
+
+export type { RelayResult, TransactionStatus };

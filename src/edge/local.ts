@@ -1,0 +1,376 @@
+// Answers from the replica on the event loop: one read-only connection, one SQLite snapshot for all statements of a turn of
+// the loop, prepared statements and row descriptions kept per plan.
+//
+// The snapshot makes an answer exact: its rows, its position and the catalogue that its plan was made for belong together (I3).
+
+import { must } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import type { Log } from '../observe/log.ts';
+import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
+import type { Catalogue } from '../replica/catalogue.ts';
+import { READ_STATE_SQL } from '../replica/meta.ts';
+import { ReplicaReader } from '../replica/reader.ts';
+import type { SqliteValue, Statement } from '../replica/sqlite.ts';
+import { BACKEND, writeRowDescription } from '../wire/backend.ts';
+import { ByteWriter } from '../wire/bytes.ts';
+import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
+import type { SessionSettings } from './settings.ts';
+import { bindPlan } from './sql/bind.ts';
+import type { LocalPlan, Planned, PlanningSession, Script } from './sql/plan.ts';
+
+/** A result of an index lookup that grows beyond this is left to a slow lane, so that one client cannot hold up the others. */
+const FAST_ROWS_MAX = 1000;
+
+/** Prepared SQLite statements kept; the one unused for longest goes first. */
+const PREPARED_MAX = 2000;
+
+/** What `PreparedPlan.writeRows` says instead of a number of rows. */
+export const ROWS_TOO_MANY = -1;
+export const ROWS_FAILED = -2;
+
+export type BoundValues = SqliteValue[];
+
+export interface Parameters {
+  /** As in Bind: none = all text, one = for all, else one each. */
+  readonly formats: readonly number[];
+  readonly values: readonly (Uint8Array | null)[];
+}
+
+/** What is needed of `sql/planner.ts`. */
+export interface StatementPlanner {
+  script(text: string, session: PlanningSession): Script;
+  /** For Parse. */
+  statement(text: string, parameterTypes: readonly number[], session: PlanningSession): Planned;
+}
+
+export interface LocalEngineDeps {
+  readonly clock: Clock;
+  readonly feed: ReplicaFeed;
+  readonly log: Log;
+  /** Makes the planner; `catalogue` is the one of the current snapshot. */
+  readonly planner: (catalogue: () => Catalogue) => StatementPlanner;
+  /** Role that all clients act as. */
+  readonly user: () => string;
+}
+
+export class LocalEngine {
+  readonly #deps: LocalEngineDeps;
+  #reader: ReplicaReader | null = null;
+  #state: Statement | null = null;
+  #generation = -1;
+  #catalogue: Catalogue | null = null;
+  readonly #planner: StatementPlanner;
+  #inTurn = false;
+  #positionText = '';
+  #position: Lsn = LSN_ZERO;
+  #catalogueVersion = -1;
+  /** Grows whenever plans made before are void. */
+  version = 0;
+  readonly #prepared = new Map<LocalPlan, PreparedPlan>();
+
+  constructor(deps: LocalEngineDeps) {
+    this.#deps = deps;
+    this.#planner = deps.planner(() => must(this.#catalogue, 'planning without a catalogue'));
+  }
+
+  /** The catalogue of this turn's snapshot; null while there is no replica. */
+  get catalogue(): Catalogue | null {
+    return this.#enter() ? this.#catalogue : null;
+  }
+
+  /** Position of this turn's snapshot; 0/0 while there is no replica. */
+  get position(): Lsn {
+    return this.#enter() ? this.#position : LSN_ZERO;
+  }
+
+  /** True when a read now sees everything up to `lsn`. */
+  sees(lsn: Lsn): boolean {
+    if (this.position >= lsn) return true;
+    if (this.#deps.feed.current.position < lsn) return false;
+    // The replica went on since this turn's snapshot was taken.
+    this.#leave();
+    return this.position >= lsn;
+  }
+
+  script(text: string, settings: SessionSettings): Script {
+    return this.#enter() ? this.#planner.script(text, settings.planning) : scriptWithoutReplica(text);
+  }
+
+  statement(text: string, parameterTypes: readonly number[], settings: SessionSettings): Planned {
+    if (this.#enter()) return this.#planner.statement(text, parameterTypes, settings.planning);
+    return { plan: NOT_READY_PLAN, literals: [] };
+  }
+
+  /** The prepared form of a plan of this version; null when the replica cannot be read now. */
+  prepare(plan: LocalPlan): PreparedPlan | null {
+    if (!this.#enter()) return null;
+    const known = this.#prepared.get(plan);
+    if (known !== undefined) return known;
+    let prepared: PreparedPlan;
+    try {
+      prepared = new PreparedPlan(plan, this.#reader as ReplicaReader, this.#catalogue as Catalogue);
+    } catch (error) {
+      this.#deps.log.error('edge.prepare-failed', { message: String(error), sql: plan.sql });
+      return null;
+    }
+    if (this.#prepared.size >= PREPARED_MAX) {
+      const oldest = this.#prepared.entries().next().value;
+      if (oldest !== undefined) {
+        this.#prepared.delete(oldest[0]);
+        oldest[1].finalize();
+      }
+    }
+    this.#prepared.set(plan, prepared);
+    return prepared;
+  }
+
+  /** SQLite values for a plan; null when the core has to judge one of them. */
+  bind(
+    plan: LocalPlan,
+    literals: readonly string[],
+    parameters: Parameters,
+    settings: SessionSettings,
+  ): BoundValues | null {
+    const catalogue = this.#catalogue;
+    if (catalogue === null) return null;
+    const { formats, values } = parameters;
+    return bindPlan(
+      plan,
+      {
+        parameters: values,
+        format: (index) => formatAt(formats, index),
+        literals,
+        session: (name) => {
+          if (name === 'current_database') return catalogue.server.database;
+          if (name === 'current_schema') return settings.planning.searchPath[0] ?? null;
+          return this.#deps.user();
+        },
+      },
+      catalogue,
+    );
+  }
+
+  close(): void {
+    this.#leave();
+    this.#void();
+    this.#reader?.close();
+    this.#reader = null;
+    this.#generation = -1;
+  }
+
+  /** Makes sure that this turn has a snapshot. False when there is no readable replica. */
+  #enter(): boolean {
+    if (this.#inTurn) return true;
+    const { feed, clock } = this.#deps;
+    const { generation, state } = feed.current;
+    if (state === 'starting' || state === 'bootstrapping') return false;
+    if (generation !== this.#generation && !this.#open(generation)) return false;
+    const reader = this.#reader as ReplicaReader;
+    try {
+      reader.begin();
+      this.#inTurn = true;
+      clock.soon(() => this.#leave());
+      this.#look(reader);
+      return true;
+    } catch (error) {
+      this.#deps.log.error('edge.replica-unreadable', { message: String(error) });
+      this.close();
+      return false;
+    }
+  }
+
+  #leave(): void {
+    if (!this.#inTurn) return;
+    this.#inTurn = false;
+    this.#reader?.end();
+  }
+
+  #open(generation: number): boolean {
+    this.close();
+    try {
+      this.#reader = new ReplicaReader(this.#deps.feed.path);
+      this.#state = this.#reader.sqlite.prepare(READ_STATE_SQL);
+      this.#generation = generation;
+      return true;
+    } catch (error) {
+      this.#deps.log.error('edge.replica-unreadable', { message: String(error) });
+      this.close();
+      return false;
+    }
+  }
+
+  /** Takes over position and catalogue of the snapshot that was just opened. */
+  #look(reader: ReplicaReader): void {
+    const row = (this.#state as Statement).get([]) as SqliteValue[];
+    if (row[2] !== this.#positionText) {
+      this.#positionText = String(row[2]);
+      this.#position = parseLsn(this.#positionText);
+    }
+    if (row[3] === this.#catalogueVersion && this.#catalogue !== null) return;
+    this.#void();
+    this.#catalogue = reader.catalogue();
+    this.#catalogueVersion = Number(row[3]);
+  }
+
+  /** Forgets everything that was derived from the catalogue. */
+  #void(): void {
+    for (const prepared of this.#prepared.values()) prepared.finalize();
+    this.#prepared.clear();
+    this.#catalogue = null;
+    this.#catalogueVersion = -1;
+    this.version += 1;
+  }
+}
+
+/** A plan with its SQLite statement and everything about it that does not change from run to run. */
+export class PreparedPlan {
+  readonly plan: LocalPlan;
+  /** True when it may run on the event loop. */
+  readonly fast: boolean;
+  /** NEED_ bits of all columns when all are sent as text. */
+  readonly textNeeds: number;
+  readonly #statement: Statement;
+  readonly #text: readonly ColumnWriter[];
+  readonly #binary: readonly (ColumnWriter | null)[];
+  #textDescription: Buffer | null = null;
+  #binaryDescription: Buffer | null = null;
+
+  constructor(plan: LocalPlan, reader: ReplicaReader, catalogue: Catalogue) {
+    const lookup = typeLookup(catalogue);
+    this.plan = plan;
+    this.fast = plan.lane === 'fast';
+    this.textNeeds = plan.columns.reduce((needs, column) => needs | column.textNeeds, 0);
+    this.#statement = prepareGuarded(plan, reader);
+    this.#text = plan.columns.map((column) => columnWriter(column, 0, lookup) as ColumnWriter);
+    this.#binary = plan.columns.map((column) => columnWriter(column, 1, lookup));
+  }
+
+  /** NEED_ bits under these result formats. */
+  needsOf(formats: readonly number[]): number {
+    if (formats.length === 0) return this.textNeeds;
+    let needs = 0;
+    this.plan.columns.forEach((column, index) => {
+      if (formatAt(formats, index) === 0) needs |= column.textNeeds;
+    });
+    return needs;
+  }
+
+  /** False when a column is wanted in a binary form that is not spoken here. */
+  canWrite(formats: readonly number[]): boolean {
+    if (formats.length === 0) return true;
+    return this.plan.columns.every((_, index) => formatAt(formats, index) === 0 || this.#binary[index] !== null);
+  }
+
+  /** The whole RowDescription frame. */
+  description(formats: readonly number[]): Buffer {
+    if (isAll(formats, 0)) {
+      this.#textDescription ??= describe(this.plan, formats);
+      return this.#textDescription;
+    }
+    if (isAll(formats, 1)) {
+      this.#binaryDescription ??= describe(this.plan, formats);
+      return this.#binaryDescription;
+    }
+    return describe(this.plan, formats);
+  }
+
+  /** Runs it and appends all DataRows. Returns their number, ROWS_TOO_MANY or ROWS_FAILED (then take back what was written). */
+  writeRows(values: BoundValues, formats: readonly number[], out: ByteWriter): number {
+    let rows: SqliteValue[][];
+    try {
+      rows = this.#statement.all(values);
+    } catch {
+      return ROWS_FAILED;
+    }
+    if (rows.length > FAST_ROWS_MAX) return ROWS_TOO_MANY;
+    const writers = this.writers(formats);
+    for (const row of rows) writeDataRow(row, writers, out);
+    return rows.length;
+  }
+
+  /** Runs it; null when a slow lane should do it, or SQLite refused. */
+  readRows(values: BoundValues): SqliteValue[][] | null {
+    try {
+      const rows = this.#statement.all(values);
+      return rows.length > FAST_ROWS_MAX ? null : rows;
+    } catch {
+      return null;
+    }
+  }
+
+  writers(formats: readonly number[]): readonly ColumnWriter[] {
+    if (isAll(formats, 0)) return this.#text;
+    if (isAll(formats, 1)) return this.#binary as readonly ColumnWriter[];
+    return this.#text.map((text, index) =>
+      formatAt(formats, index) === 0 ? text : (this.#binary[index] as ColumnWriter),
+    );
+  }
+
+  finalize(): void {
+    this.#statement.finalize();
+  }
+}
+
+export function writeDataRow(row: readonly SqliteValue[], writers: readonly ColumnWriter[], out: ByteWriter): void {
+  const mark = out.beginMessage(BACKEND.dataRow);
+  const count = writers.length;
+  out.int16(count);
+  for (let index = 0; index < count; index += 1) {
+    const value = row[index] as SqliteValue;
+    if (value === null) out.int32(-1);
+    else (writers[index] as ColumnWriter)(out, value);
+  }
+  out.endMessage(mark);
+}
+
+/** Format code of column or parameter `index`. */
+export function formatAt(formats: readonly number[], index: number): number {
+  return formats.length === 0 ? 0 : ((formats.length === 1 ? formats[0] : formats[index]) ?? 0);
+}
+
+function isAll(formats: readonly number[], format: number): boolean {
+  if (formats.length === 0) return format === 0;
+  for (const one of formats) if (one !== format) return false;
+  return true;
+}
+
+/** A lookup that is not bound by its plan gets a LIMIT, so that it can be noticed in time that it is large. */
+function prepareGuarded(plan: LocalPlan, reader: ReplicaReader): Statement {
+  if (plan.rowsMax !== null && plan.rowsMax <= FAST_ROWS_MAX) return reader.sqlite.prepare(plan.sql);
+  try {
+    return reader.sqlite.prepare(`${plan.sql} LIMIT ${FAST_ROWS_MAX + 1}`);
+  } catch {
+    // It has a LIMIT already.
+    return reader.sqlite.prepare(plan.sql);
+  }
+}
+
+function describe(plan: LocalPlan, formats: readonly number[]): Buffer {
+  const writer = new ByteWriter(512);
+  writeRowDescription(
+    writer,
+    plan.columns.map((column, index) => ({
+      name: column.name,
+      tableOid: column.tableOid,
+      attnum: column.attnum,
+      typeOid: column.typeOid,
+      typeSize: column.typeLength,
+      typmod: column.typmod,
+      format: formatAt(formats, index),
+    })),
+  );
+  return writer.take();
+}
+
+const NOT_READY_PLAN = {
+  kind: 'forward',
+  reason: 'unknown-table',
+  detail: 'the replica of this edge is not complete yet',
+  write: true,
+} as const;
+
+/** Without a catalogue nothing can be planned: everything goes to the core as one statement. */
+function scriptWithoutReplica(text: string): Script {
+  return { statements: [{ plan: NOT_READY_PLAN, literals: [], start: 0, end: text.length }], syntaxError: null };
+}

@@ -1,0 +1,181 @@
+// Statements that may scan run in child processes: SQLite cannot be interrupted in the middle of a statement, but a process
+// can be killed. A child is started when it is first needed, kept, and replaced after a kill.
+//
+//   idle ──open──▶ taken ──next … next──▶ done ──close──▶ idle
+//                    └──kill (cancel, timeout, client gone)──▶ gone
+
+import type { WorkerHandle } from '../base/worker.ts';
+import { Fault } from '../base/fault.ts';
+import type { SqliteValue } from '../replica/sqlite.ts';
+import type { LocalPlan } from './sql/plan.ts';
+
+export type SlowRequest =
+  | {
+      readonly type: 'open';
+      readonly path: string;
+      /** Another generation is another file under the same path. */
+      readonly generation: number;
+      readonly plan: LocalPlan;
+      readonly values: readonly SqliteValue[];
+      readonly formats: readonly number[];
+      /** The plan is only good for this version of the catalogue. */
+      readonly catalogueVersion: number;
+    }
+  | { readonly type: 'next' /** 0 = as many as fit into a chunk. */; readonly rowsMax: number }
+  | { readonly type: 'close' };
+
+/** Answer to `next`; `open` and `close` have none. */
+export interface SlowChunk {
+  /** Whole DataRow frames. */
+  readonly bytes: Uint8Array;
+  readonly rows: number;
+  readonly done: boolean;
+  /** Nothing was sent yet and the core has to answer: SQLite refused, or the catalogue has changed. */
+  readonly forward: boolean;
+}
+
+export type SlowWorker = WorkerHandle<SlowRequest, SlowChunk>;
+
+export interface SlowLanesOptions {
+  readonly lanesMax: number;
+  /** Statements that may wait for a lane; one more is forwarded to the core. */
+  readonly waitingMax: number;
+  readonly path: string;
+  readonly generation: () => number;
+  readonly catalogueVersion: () => number;
+}
+
+export interface SlowQuery {
+  /** The next rows. Rejects when the lane was killed. */
+  next(rowsMax: number): Promise<SlowChunk>;
+  /** Done with it, at whatever point: the lane is free again. */
+  close(): void;
+  /** Stops the work now. */
+  kill(): void;
+}
+
+export class SlowLanes {
+  readonly #start: () => SlowWorker;
+  readonly #options: SlowLanesOptions;
+  #idle: SlowWorker[] = [];
+  readonly #all = new Set<SlowWorker>();
+  #taken = 0;
+  #waiting: ((worker: SlowWorker | null) => void)[] = [];
+  #closed = false;
+
+  constructor(start: () => SlowWorker, options: SlowLanesOptions) {
+    this.#start = start;
+    this.#options = options;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Begins a statement; null when all lanes are taken and enough statements wait already. */
+  async open(plan: LocalPlan, values: readonly SqliteValue[], formats: readonly number[]): Promise<SlowQuery | null> {
+    const worker = await this.#take();
+    if (worker === null) return null;
+    const { path, generation, catalogueVersion } = this.#options;
+    worker.post({
+      type: 'open',
+      path,
+      generation: generation(),
+      plan,
+      values,
+      formats,
+      catalogueVersion: catalogueVersion(),
+    });
+    return this.#query(worker);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const resolve of this.#waiting) resolve(null);
+    this.#waiting = [];
+    await Promise.all([...this.#all].map((worker) => worker.kill()));
+  }
+
+  #query(worker: SlowWorker): SlowQuery {
+    let pending: { resolve: (chunk: SlowChunk) => void; reject: (error: unknown) => void } | null = null;
+    let state: 'open' | 'closed' | 'gone' = 'open';
+    worker.onMessage = (chunk) => {
+      const waiting = pending;
+      pending = null;
+      waiting?.resolve(chunk);
+    };
+    void worker.exited.then((why) => {
+      if (state === 'closed') return;
+      const wasOpen = state === 'open';
+      state = 'gone';
+      const waiting = pending;
+      pending = null;
+      waiting?.reject(laneGone(why));
+      if (wasOpen) this.#freed();
+    });
+    return {
+      next: (rowsMax) =>
+        new Promise((resolve, reject) => {
+          if (state !== 'open') return reject(laneGone('was closed'));
+          pending = { resolve, reject };
+          worker.post({ type: 'next', rowsMax });
+        }),
+      close: () => {
+        if (state !== 'open') return;
+        // In the middle of a chunk the child does not listen.
+        if (pending !== null) return void worker.kill();
+        state = 'closed';
+        worker.post({ type: 'close' });
+        this.#release(worker);
+      },
+      kill: () => {
+        if (state === 'open') void worker.kill();
+      },
+    };
+  }
+
+  async #take(): Promise<SlowWorker | null> {
+    if (this.#closed) return null;
+    if (this.#taken >= this.#options.lanesMax) {
+      if (this.#waiting.length >= this.#options.waitingMax) return null;
+      return await new Promise((resolve) => this.#waiting.push(resolve));
+    }
+    this.#taken += 1;
+    return this.#idle.pop() ?? this.#started();
+  }
+
+  #started(): SlowWorker {
+    const worker = this.#start();
+    this.#all.add(worker);
+    void worker.exited.then(() => {
+      this.#all.delete(worker);
+      this.#idle = this.#idle.filter((one) => one !== worker);
+    });
+    return worker;
+  }
+
+  #release(worker: SlowWorker): void {
+    const next = this.#waiting.shift();
+    if (next !== undefined) {
+      next(worker);
+      return;
+    }
+    this.#taken -= 1;
+    this.#idle.push(worker);
+  }
+
+  /** A lane's child died: its place goes to whoever waits. */
+  #freed(): void {
+    const next = this.#waiting.shift();
+    if (next !== undefined && !this.#closed) next(this.#started());
+    else this.#taken -= 1;
+  }
+}
+
+function laneGone(why: string): Fault {
+  return new Fault('slow-lane-gone', {
+    message: `the process that ran this statement ${why}`,
+    sqlstate: '57014',
+    retryable: true,
+  });
+}

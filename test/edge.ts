@@ -1,0 +1,184 @@
+// An edge's server for tests: a real core, a replica filled by copying from it once, and a feed that the test moves by hand.
+
+import { join } from 'node:path';
+import type { CatalogueImage } from '../src/contracts/catalogue.ts';
+import type { ReplicaFeed, ReplicaState } from '../src/contracts/replica-feed.ts';
+import { createEdge, type Edge, type EdgeDeps, type EdgeOptions } from '../src/edge/edge.ts';
+import type { SlowChunk, SlowRequest } from '../src/edge/slow-lanes.ts';
+import { createLog, SILENT_LOG } from '../src/observe/log.ts';
+import { Metrics } from '../src/observe/metrics.ts';
+import { type Lsn, parseLsn } from '../src/pg/lsn.ts';
+import { isStored, tableLayout } from '../src/replica/layout.ts';
+import { Catalogue } from '../src/replica/catalogue.ts';
+import { ReplicaLoader } from '../src/replica/loader.ts';
+import { nodeDisk } from '../src/runtime/disk.ts';
+import { bunHttp } from '../src/runtime/http.ts';
+import { bunWorkers } from '../src/runtime/worker.ts';
+import { ClientSession } from '../src/session/client-session.ts';
+import { parseConnectionString } from '../src/session/connection-string.ts';
+import { DATABASE_FACTS_SQL, TYPE_IMAGES_SQL, tableImagesSql } from '../src/stream/source/catalogue-sql.ts';
+import { quoteIdentifier, quoteQualified } from '../src/pg/identifier.ts';
+import { waitFor, temporaryFolder, type TestPostgres } from './harness.ts';
+import { sessionWorld } from './session-world.ts';
+
+/** What PLAN calls the pinned settings: replicas hold what these print. */
+const PINNED = '-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex';
+
+export interface HandFeed extends ReplicaFeed {
+  set(change: Partial<ReplicaState>): void;
+  lag: number;
+}
+
+export function handFeed(path: string, position: Lsn): HandFeed {
+  const listeners = new Set<(state: ReplicaState) => void>();
+  let current: ReplicaState = {
+    state: 'streaming',
+    reason: 'follows by hand',
+    epoch: { systemId: '1', timeline: 1 },
+    position,
+    upstreamPosition: position,
+    generation: 1,
+    schemaVersion: 1,
+    rows: 0,
+    tables: 0,
+  };
+  return {
+    path,
+    lag: 0,
+    get current() {
+      return current;
+    },
+    lagMs() {
+      return this.lag;
+    },
+    set(change) {
+      current = { ...current, ...change };
+      for (const listener of listeners) listener(current);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => listeners.delete(listener) };
+    },
+  };
+}
+
+/** Copies all tables of the core into a new replica file at `path`; gives the position it is at. */
+export async function copyReplica(postgres: TestPostgres, path: string, database = 'postgres'): Promise<Lsn> {
+  await postgres.sql('DROP PUBLICATION IF EXISTS skerry; CREATE PUBLICATION skerry FOR ALL TABLES', database);
+  const target = parseConnectionString(`postgres://postgres@127.0.0.1:${postgres.port}/${database}`);
+  await using facts = await ClientSession.connect(sessionWorld(), { target });
+  await using core = await ClientSession.connect(sessionWorld(), { target, parameters: { options: PINNED } });
+  const json = async (session: ClientSession, sql: string): Promise<unknown> =>
+    JSON.parse(String((await session.query(sql)).rows[0]?.[0]));
+  await core.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  const lsn = parseLsn(String((await core.query('SELECT pg_current_wal_insert_lsn()')).rows[0]?.[0]));
+  const image = {
+    ...((await json(facts, DATABASE_FACTS_SQL)) as object),
+    tables: await json(core, tableImagesSql("'skerry'", null)),
+    types: await json(core, TYPE_IMAGES_SQL),
+  } as CatalogueImage;
+  const loader = new ReplicaLoader(path, image);
+  const catalogue = new Catalogue(image);
+  for (const table of image.tables) {
+    if (!isStored(table)) continue;
+    const columns = tableLayout(table, catalogue).columns.map((column) => quoteIdentifier(column.name));
+    const sink = loader.copy(table.oid);
+    await core.copyOut(
+      `COPY ${quoteQualified(table.schema, table.name)} (${columns.join(', ')}) TO STDOUT`,
+      (chunk) => {
+        sink.push(chunk);
+      },
+    );
+    sink.finish();
+  }
+  loader.finish({ epoch: { systemId: '1', timeline: 1 }, lsn });
+  return lsn;
+}
+
+export interface TestEdge extends AsyncDisposable {
+  readonly port: number;
+  readonly httpPort: number;
+  readonly feed: HandFeed;
+  readonly edge: Edge;
+  readonly url: string;
+  readonly metrics: Metrics;
+  /** Copies the core again and puts the copy in place, as a new snapshot would be. */
+  catchUp(): Promise<void>;
+}
+
+export interface TestEdgeOptions extends Partial<Omit<EdgeOptions, 'core' | 'dir'>> {
+  readonly planner?: NonNullable<EdgeDeps['planner']>;
+  readonly database?: string;
+  readonly coreUser?: string;
+  readonly verbose?: boolean;
+}
+
+export async function startTestEdge(postgres: TestPostgres, options: TestEdgeOptions = {}): Promise<TestEdge> {
+  const folder = temporaryFolder();
+  const database = options.database ?? 'postgres';
+  let copies = 1;
+  const path = join(folder.path, 'replica.sqlite');
+  const feed = handFeed(path, await copyReplica(postgres, path, database));
+  const disk = nodeDisk;
+  const metrics = new Metrics();
+  const { planner, coreUser, verbose, database: _database, ...rest } = options;
+  const log =
+    verbose === true ? createLog({ level: 'debug', format: 'text', wall: Date.now, sink: console.error }) : SILENT_LOG;
+  const edge = createEdge(
+    {
+      ...sessionWorld(),
+      http: bunHttp,
+      disk,
+      log,
+      metrics,
+      feed,
+      ...(planner === undefined ? {} : { planner }),
+      startSlowLane: () =>
+        bunWorkers.process<SlowRequest, SlowChunk>(new URL('../src/roles/edge-query-child.ts', import.meta.url)),
+    },
+    {
+      name: 'edge-test',
+      version: '0',
+      host: '127.0.0.1',
+      port: 0,
+      httpPort: 0,
+      dir: folder.path,
+      users: [],
+      trustLoopback: true,
+      connectionsMax: 6000,
+      forwardConnectionsMax: 50,
+      statementTimeoutMs: 0,
+      slowLanesMax: 2,
+      ...rest,
+      core: parseConnectionString(
+        `postgres://${coreUser ?? 'postgres'}@127.0.0.1:${postgres.port}/${database}?sslmode=disable&connect_timeout=2`,
+      ),
+    },
+  );
+  const stop = new AbortController();
+  const running = edge.run(stop.signal);
+  running.catch(() => {});
+  const { port, httpPort } = await edge.listening;
+  await waitFor('the core facts', () => edge.knowsCore);
+  return {
+    port,
+    httpPort,
+    feed,
+    edge,
+    metrics,
+    url: `postgres://postgres@127.0.0.1:${port}/${database}`,
+    async catchUp() {
+      copies += 1;
+      const next = join(folder.path, `replica-${copies}.sqlite`);
+      const position = await copyReplica(postgres, next, database);
+      await disk.rename(next, path);
+      for (const suffix of ['-wal', '-shm']) await disk.remove(`${path}${suffix}`);
+      feed.set({ position, upstreamPosition: position, generation: copies, schemaVersion: copies });
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running.catch(() => {});
+      folder[Symbol.dispose]();
+    },
+  };
+}
