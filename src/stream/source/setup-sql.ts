@@ -157,6 +157,12 @@ BEGIN
       END IF;
     ELSIF commands.object_type = 'schema' AND tg_tag = 'ALTER SCHEMA' THEN
       touched := touched || ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = commands.objid AND c.relkind IN ('r', 'p'));
+    ELSIF commands.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = commands.objid AND c.relkind = 'c') THEN
+      -- Another attribute of a composite type changes the text of rows that nobody touched.
+      SELECT c.reltype INTO changed FROM pg_class c WHERE c.oid = commands.objid;
+      ${USERS_OF_TYPE} INTO more;
+      touched := touched || coalesce(more, '{}');
+      rewritten := rewritten || coalesce(more, '{}');
     ELSIF commands.classid = 'pg_class'::regclass AND commands.schema_name IS DISTINCT FROM 'pg_temp' THEN
       touched := touched || coalesce((SELECT x.indrelid FROM pg_index x WHERE x.indexrelid = commands.objid), commands.objid);
     ELSIF commands.classid = 'pg_constraint'::regclass THEN
