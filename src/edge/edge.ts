@@ -52,6 +52,8 @@ export interface EdgeDeps {
 export interface EdgeOptions {
   readonly name: string;
   readonly version: string;
+  /** Of this process, for its status; 0 when nobody has to find it. */
+  readonly pid?: number;
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
@@ -240,13 +242,14 @@ class EdgeServer implements Edge {
 
   async #listenHttp(): Promise<HttpServer> {
     const { http, feed, crypto, clock, metrics } = this.#deps;
-    const { name, version, host, httpPort } = this.#options;
+    const { name, version, pid, host, httpPort } = this.#options;
     return await http.serve({
       host,
       port: httpPort,
       handle: createHttpHandler({
         name,
         version,
+        ...(pid === undefined ? {} : { pid }),
         feed,
         crypto,
         clock,
