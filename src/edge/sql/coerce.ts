@@ -45,8 +45,9 @@ export function constantOf(typeOid: number, constant: Constant, draft: Draft): E
   if (writer === null || keyWriter === null)
     throw new Forward('literal', `constants of type ${typeOid} are left to the core`);
   draft.check(constant, writer, typeOid);
-  return derived(facts, [], () => draft.constant(constant, writer, typeOid), {
-    key: () => draft.constant(constant, keyWriter, typeOid),
+  const { lifting } = draft;
+  return derived(facts, [], () => draft.constant(constant, writer, typeOid, lifting), {
+    key: () => draft.constant(constant, keyWriter, typeOid, lifting),
     collation: typeCollation(facts, draft),
     nullable: false,
     constant,

@@ -140,10 +140,10 @@ export class Draft {
     }
   }
 
-  /** SQL of a constant in the form that `writer` makes. */
-  constant(constant: Constant, writer: Writer, typeOid: number): string {
+  /** SQL of a constant in the form that `writer` makes. `lifting`: as it was where the constant stands, for SQL made later. */
+  constant(constant: Constant, writer: Writer, typeOid: number, lifting: boolean = this.lifting): string {
     const value = this.check(constant, writer, typeOid);
-    const index = this.#liftedIndex(constant);
+    const index = lifting ? this.#liftedIndex(constant) : null;
     if (index === null) {
       this.bake(constant);
       return sqlLiteral(value);
@@ -205,7 +205,6 @@ export class Draft {
   }
 
   #liftedIndex(constant: Constant): number | null {
-    if (!this.lifting) return null;
     const index = this.#liftable.get(constant.start);
     return index === undefined || this.#baked.has(index) ? null : index;
   }

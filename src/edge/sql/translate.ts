@@ -380,8 +380,9 @@ export class Translator {
     if (isUntyped(right)) {
       if (right.untyped === 'text') {
         const { constant } = right;
+        const { lifting } = this.#draft;
         this.#draft.check(constant, 'like', OID.text);
-        pattern = () => this.#draft.constant(constant, 'like', OID.text);
+        pattern = () => this.#draft.constant(constant, 'like', OID.text, lifting);
       } else if (right.untyped === 'parameter') {
         const { index } = right;
         this.#draft.inferParameter(index, OID.text);
@@ -484,8 +485,9 @@ export class Translator {
       if (!isUntyped(term) || term.untyped !== 'text')
         throw new Forward('unproven-operator', '= ANY of a computed array');
       const { constant } = term;
+      const { lifting } = this.#draft;
       this.#draft.check(constant, 'array', arrayOid);
-      array = () => this.#draft.constant(constant, 'array', arrayOid);
+      array = () => this.#draft.constant(constant, 'array', arrayOid, lifting);
     }
     const key = keyOf(left);
     return derived(
