@@ -102,6 +102,8 @@ export class Draft {
   #relationCount = 0;
   /** Constants may be lifted only where no decision and no comparison of expressions depends on their value. */
   lifting = false;
+  /** True while translating what Postgres and SQLite both compute for exactly the rows of the result. */
+  isEveryRowComputed = false;
 
   constructor(options: {
     readonly catalogue: Catalogue;

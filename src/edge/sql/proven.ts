@@ -105,7 +105,8 @@ const FUNCTIONS: readonly ProvenFunction[] = [
     name: 'replace',
     parameters: [text, text, text],
     result: text,
-    sql: (a, b, c) => `replace(${a}, ${b}, ${c})`,
+    // SQLite does not look at the third when the second is empty.
+    sql: (a, b, c) => `CASE WHEN ${c} IS NOT NULL THEN replace(${a}, ${b}, ${c}) END`,
     check: requireSameBytes,
   },
   ...['strpos', 'position'].map((name) => ({
@@ -213,11 +214,12 @@ export function callAggregate(call: AggregateCall, draft: Draft): Expression {
       return derived(draft.facts(int8), [operand], of('count', sql), { nullable: false });
     }
     case 'sum':
+      // A sum of int4 overflows in both.
+      draft.mayFail = true;
       if (typeOid === OID.int2 || typeOid === int4)
         return derived(draft.facts(int8), [operand], of('sum', operand.value));
       if (typeOid === int8) {
         // SQLite refuses sums that leave 64 bits; Postgres does not, its result is numeric.
-        draft.mayFail = true;
         return derived(draft.facts(OID.numeric), [operand], () => `CAST(${of('sum', operand.value)()} AS TEXT)`);
       }
       break;

@@ -86,12 +86,14 @@ export class SelectPlanner {
   select(fields: Fields, parent: Scope | null): Query {
     this.#level += 1;
     if (this.#level > LEVELS_MAX) throw new Forward('too-long', 'subqueries are nested too deeply');
-    const lifting = this.#draft.lifting;
+    const { lifting, isEveryRowComputed } = this.#draft;
+    this.#draft.isEveryRowComputed = false;
     try {
       return this.#select(fields, parent);
     } finally {
       this.#level -= 1;
       this.#draft.lifting = lifting;
+      this.#draft.isEveryRowComputed = isEveryRowComputed;
     }
   }
 
@@ -106,6 +108,8 @@ export class SelectPlanner {
     scope.namespace = from.namespace;
 
     const targets = list(fields['targetList']).map((node) => node['ResTarget'] as Fields);
+    const isWhole = this.#level === 1 && fields['limitCount'] === undefined && fields['limitOffset'] === undefined;
+    this.#draft.isEveryRowComputed = isWhole;
     const groups = this.#groups(fields, targets, scope);
     const isGrouped = groups.length > 0;
     const hasAggregates =
@@ -118,6 +122,7 @@ export class SelectPlanner {
     const outputs = targets.flatMap((target) => this.#target(target, scope));
 
     scope.aggregates = 'refused';
+    this.#draft.isEveryRowComputed = false;
     this.#draft.lifting = true;
     const where = fields['whereClause'] === undefined ? [] : this.#conditions(fields['whereClause'] as Node, scope);
     for (const expression of where) conjuncts.push({ expression, chooses: null });
@@ -130,6 +135,7 @@ export class SelectPlanner {
       throw new Forward('unproven-syntax', 'HAVING without groups or aggregates');
     }
     const isDistinct = distinctOf(fields, outputs);
+    this.#draft.isEveryRowComputed = isWhole;
     const order = this.#order(list(fields['sortClause']), outputs, scope, isDistinct);
     const { sql: limits, limit, hasOffset } = this.#limits(fields);
 
@@ -509,7 +515,6 @@ export class SelectPlanner {
         (query.limit !== null && query.limit <= 1) ||
         query.relations.length === 0,
       outer: query.outer,
-      usesOuterUngrouped: false,
     };
   }
 }

@@ -32,7 +32,6 @@ export interface SubquerySql {
   readonly isSingleRow: boolean;
   /** Relations of outer levels it uses. */
   readonly outer: ReadonlySet<number>;
-  readonly usesOuterUngrouped: boolean;
 }
 
 export class Translator {
@@ -110,7 +109,7 @@ export class Translator {
           () => (results.length === 1 ? '' : `coalesce(${results.map((each) => each.value()).join(', ')})`),
           {
             nullable: results.every((each) => each.nullable),
-            typmod: commonTypmod(results),
+            typmod: commonTypmod(results, !results.every(isUnfoldable)),
           },
         );
       }
@@ -241,6 +240,7 @@ export class Translator {
         const [left, right] = this.#both(fields, scope);
         const [a, b] = operands(left, right, this.#draft);
         requireDeterministic(mergeCollations([a, b]));
+        refuseDomains([a]);
         const keys = [keyOf(a), keyOf(b)] as const;
         return derived(a.facts, [a, b], () => `CASE WHEN ${keys[0]()} = ${keys[1]()} THEN NULL ELSE ${a.value()} END`, {
           typmod: a.typmod,
@@ -334,6 +334,15 @@ export class Translator {
     if (name === '%' && a.typeOid !== b.typeOid) throw new Forward('unproven-operator', '% of mixed integers');
     const typeOid = [OID.int8, OID.int4, OID.int2].find((oid) => a.typeOid === oid || b.typeOid === oid) as number;
     if (a.constant !== null && b.constant !== null) return this.#folded(name, typeOid, a.constant, b.constant);
+    if (name === '/' || name === '%') {
+      const divisor = b.constant === null ? null : BigInt(this.#draft.bake(b.constant));
+      // Neither a division by zero nor the one that overflows, -2^31 / -1.
+      if (divisor !== null && divisor !== 0n && divisor !== -1n) {
+        return derived(this.#draft.facts(typeOid), [a, b], () => `(${a.value()} ${name} ${b.value()})`, {
+          nullable: a.nullable,
+        });
+      }
+    }
     const guard = name === '/' || name === '%' ? () => `${b.value()} <> 0` : () => 'TRUE';
     return this.#checked(typeOid, [a, b], () => `(${a.value()} ${name} ${b.value()})`, guard);
   }
@@ -355,6 +364,8 @@ export class Translator {
     value: () => string,
     guard: string | (() => string),
   ): Expression {
+    // Elsewhere it depends on the plan for which rows an expression is computed, and so which rows may fail.
+    if (!this.#draft.isEveryRowComputed) throw new Forward('may-fail', 'arithmetic that may overflow');
     this.#draft.mayFail = true;
     const facts = this.#draft.facts(typeOid);
     return derived(facts, parts, () => {
@@ -575,14 +586,17 @@ export class Translator {
   }
 
   #case(fields: Fields, scope: Scope): Expression {
-    const subject = fields['arg'] as Node | undefined;
+    // What CASE compares is a text when nothing says otherwise, whatever it is compared with.
+    const subject = fields['arg'] === undefined ? null : this.expression(fields['arg'] as Node, scope);
     const conditions: Expression[] = [];
     const results: Term[] = [];
     for (const node of list(fields['args'])) {
       const when = node['CaseWhen'] as Fields;
       const condition = when['expr'] as Node;
       conditions.push(
-        subject === undefined ? this.condition(condition, scope) : this.#comparison('=', subject, condition, scope),
+        subject === null
+          ? this.condition(condition, scope)
+          : compare('=', subject, this.term(condition, scope), this.#draft),
       );
       results.push(this.term(when['result'] as Node, scope));
     }
@@ -592,7 +606,7 @@ export class Translator {
     const [end, ...rest] = this.#common([last, ...results]) as [Expression, ...Expression[]];
     const sql = (): string =>
       `CASE ${rest.map((result, index) => `WHEN ${conditions[index]?.value()} THEN ${result.value()}`).join(' ')} ELSE ${end.value()} END`;
-    const merged = this.#oneOf([end, ...rest], sql, { nullable: true, typmod: commonTypmod([end, ...rest]) });
+    const merged = this.#oneOf([end, ...rest], sql, { nullable: true, typmod: commonTypmod([end, ...rest], true) });
     return {
       ...derived(merged.facts, [merged, ...conditions], sql, {
         typmod: merged.typmod,
@@ -627,6 +641,7 @@ export class Translator {
     if (!isKnown) throw new Forward('collation', 'a collation other than C');
     const operand = this.expression(fields['arg'] as Node, scope);
     if (operand.facts.family !== 'text') throw new Forward('collation', 'COLLATE on other than text');
+    refuseDomains([operand]);
     // Another collation than the table's: column and origin stay, order changes.
     return {
       ...operand,
@@ -775,7 +790,7 @@ const SESSION_FUNCTIONS = new Map<string, SessionValue>([
 ]);
 
 function outerUse(expression: Expression, subquery: SubquerySql): Expression {
-  return { ...expression, relations: subquery.outer, isUngrouped: subquery.usesOuterUngrouped };
+  return { ...expression, relations: new Set([...expression.relations, ...subquery.outer]) };
 }
 
 function isFromOutside(expression: Expression, scope: Scope): boolean {
@@ -783,9 +798,29 @@ function isFromOutside(expression: Expression, scope: Scope): boolean {
   return [...expression.relations].some((relation) => !own.has(relation));
 }
 
-function commonTypmod(results: readonly Expression[]): number {
+/**
+ * Modifier of an expression that is one of several. Postgres derives it after it has folded constants, so that
+ * `CASE WHEN true THEN a.v ELSE 'x' END` has that of a.v. Where that could matter the core is asked: `isFoldable` says
+ * whether a constant may decide which of them it is.
+ */
+function commonTypmod(results: readonly Expression[], isFoldable: boolean): number {
+  refuseDomains(results);
   const first = results[0]?.typmod ?? -1;
-  return results.every((result) => result.typmod === first) ? first : -1;
+  if (results.every((result) => result.typmod === first)) return first;
+  if (isFoldable) throw new Forward('unproven-type', 'results with different type modifiers');
+  return -1;
+}
+
+/** Columns, and constants that are not NULL, stay what they are. */
+function isUnfoldable(result: Expression, index: number, results: readonly Expression[]): boolean {
+  return result.column !== null || (index === results.length - 1 && result.constant !== null);
+}
+
+/** A domain's own modifier shows again where an expression keeps the domain as its type. */
+function refuseDomains(operands: readonly Expression[]): void {
+  for (const { isPlain, column, typmod } of operands) {
+    if (isPlain && column?.clientTypmod !== typmod) throw new Forward('unproven-type', 'a domain with a type modifier');
+  }
 }
 
 function usable(type: { readonly oid: number; readonly kind: string } | undefined): number {
