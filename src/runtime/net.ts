@@ -25,6 +25,8 @@ const TLS_VERSION_MIN = 0x0303;
 /** ALPN in wire format: a list of length-prefixed names. Bun takes neither a string nor an array here. */
 const ALPN = Buffer.from('\x0apostgresql', 'latin1');
 
+const NAME_MISMATCH = 'ERR_TLS_CERT_ALTNAME_INVALID';
+
 /** A refused peer gets this long to read why. */
 const REFUSED_LINGER_MS = 1_000;
 
@@ -155,8 +157,8 @@ const HANDLERS = {
   drain(socket: RawSocket): void {
     socket.data.writable(socket);
   },
-  handshake(socket: RawSocket, _success: boolean, error: Error | null): void {
-    socket.data.handshaken(socket, error);
+  handshake(socket: RawSocket, success: boolean, error: Error | null): void {
+    socket.data.handshaken(socket, success, error);
   },
   close(socket: RawSocket, error?: Error): void {
     // Undefined when the connection attempt itself failed.
@@ -325,11 +327,19 @@ class BunConnection implements Connection {
     else this.handler.drain?.();
   }
 
-  handshaken(socket: RawSocket, error: Error | null): void {
+  handshaken(socket: RawSocket, success: boolean, error: Error | null): void {
     const handshake = this.#handshake;
     if (handshake === null) return;
     this.#handshake = null;
     this.#socket = socket;
+    // Success says only that TLS works; whether the certificate is trusted is in the facts. One exception: a name that does
+    // not match counts as a failure for Bun, though it may not count for the caller.
+    if (!success && errorCode(error) !== NAME_MISMATCH) {
+      const fault = tlsFault(error === null ? 'the peer does not speak TLS' : errorText(error), error);
+      this.destroy(fault);
+      handshake.reject(fault);
+      return;
+    }
     this.tls = tlsFacts(socket, error, handshake.hostname);
     handshake.resolve(this.tls);
   }
@@ -396,7 +406,7 @@ function tlsFacts(socket: RawSocket, error: Error | null, hostname: string | nul
       ? undefined
       : checkServerIdentity(hostname, certificate);
   // Bun compares the name by itself, but only the caller knows whether the name counts (verify-ca: it does not).
-  const trusted = socket.authorized || (error !== null && errorCode(error) === 'ERR_TLS_CERT_ALTNAME_INVALID');
+  const trusted = socket.authorized || errorCode(error) === NAME_MISMATCH;
   const authorized = trusted && identityError === undefined;
   const reason = identityError?.message ?? (error === null ? undefined : errorText(error));
   const name = certificate?.subject?.CN;

@@ -14,7 +14,7 @@ export const AUTH_FRAME_BYTES_MAX = 65_535;
 export const FRAME_BYTES_MAX = 0x3fffffff;
 
 /** First allocation for a frame that crosses chunks; it doubles as bytes really arrive, so that a lie about a length costs little. */
-const PARTIAL_BYTES_FIRST = 64 * 1024;
+const PARTIAL_BYTES_FIRST = 4096;
 
 const NO_BYTES = Buffer.alloc(0);
 

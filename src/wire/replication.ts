@@ -283,11 +283,11 @@ export function quoteLiteral(text: string): string {
 export function parseNameList(text: string): string[] {
   const names: string[] = [];
   const pattern = /\s*(?:"((?:[^"]|"")*)"|([^\s",]+))\s*(,|$)/y;
-  while (pattern.lastIndex < text.length || names.length === 0) {
+  for (let more = true; more; ) {
     const found = pattern.exec(text);
     if (found === null) throw new Fault('replication-syntax', { message: 'invalid list of names', sqlstate: '42602' });
     names.push(found[1] === undefined ? (found[2] as string).toLowerCase() : found[1].replaceAll('""', '"'));
-    if (found[3] === '') break;
+    more = found[3] === ',';
   }
   return names;
 }
