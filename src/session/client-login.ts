@@ -341,7 +341,7 @@ class AuthDialogue {
   }
 
   #send(write: (writer: ByteWriter) => void): void {
-    const writer = new ByteWriter(256);
+    const writer = new ByteWriter();
     write(writer);
     this.#connection.write(writer.take());
   }
@@ -399,7 +399,7 @@ function checkServer(loggedIn: LoggedIn, options: ClientOptions): void {
 }
 
 function sendStartup(connection: Connection, packet: StartupPacket): void {
-  const writer = new ByteWriter(512);
+  const writer = new ByteWriter();
   encodeStartup(writer, packet);
   connection.write(writer.take());
 }

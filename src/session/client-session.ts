@@ -90,6 +90,7 @@ export class ClientSession {
   readonly #options: ClientOptions;
   readonly #connection: Connection;
   readonly #reader: FrameReader;
+  readonly #writer = new ByteWriter();
   readonly #parameters: Map<string, string>;
   readonly #waiting = new BoundedQueue<Operation>({ countMax: WAITING_MAX });
   #transactionStatus: TransactionStatus;
@@ -387,9 +388,8 @@ export class ClientSession {
   }
 
   #send(write: (writer: ByteWriter) => void): boolean {
-    const writer = new ByteWriter(1024);
-    write(writer);
-    return this.#connection.write(writer.take());
+    write(this.#writer);
+    return this.#connection.write(this.#writer.take());
   }
 
   #received(chunk: Uint8Array): void {
@@ -676,7 +676,7 @@ export async function sendCancel(
 }
 
 function frameOf(write: (writer: ByteWriter) => void): Buffer {
-  const writer = new ByteWriter(512);
+  const writer = new ByteWriter();
   write(writer);
   return writer.take();
 }

@@ -102,7 +102,7 @@ const LINGER_MS = 2_000;
 
 export class ServerSession {
   /** Answers are appended here and leave with `flush`. */
-  readonly writer = new ByteWriter(4096);
+  readonly writer = new ByteWriter();
   readonly remoteAddress: string;
 
   // Known after the login.

@@ -101,7 +101,7 @@ function decode(bytes: Uint8Array): BackendMessage {
 }
 
 function encode(message: BackendMessage): Buffer {
-  const writer = new ByteWriter(8);
+  const writer = new ByteWriter();
   encodeBackend(writer, message);
   return writer.take();
 }
@@ -209,7 +209,7 @@ describe('backend messages', () => {
       fc.uint8Array({ maxLength: 100 }),
     );
     check([fc.array(fc.array(value, { maxLength: 6 }), { maxLength: 4 })], (rows) => {
-      const writer = new ByteWriter(16);
+      const writer = new ByteWriter();
       for (const row of rows) {
         const mark = beginDataRow(writer, row.length);
         for (const each of row) {

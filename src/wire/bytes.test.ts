@@ -11,13 +11,13 @@ test('integers survive the way out and back at their limits', () => {
   ] as const;
   for (const [kind, values] of cases) {
     for (const value of values) {
-      const writer = new ByteWriter(4);
+      const writer = new ByteWriter();
       writer[kind](value);
       expect(new ByteReader(writer.take())[kind]()).toBe(value);
     }
   }
   for (const value of [0n, -1n, 0x7fff_ffff_ffff_ffffn, -0x8000_0000_0000_0000n, 0x1_0000_0000n, 0xffff_ffffn]) {
-    const writer = new ByteWriter(4);
+    const writer = new ByteWriter();
     writer.int64(value);
     const bytes = writer.take();
     expect(new ByteReader(bytes).int64()).toBe(value);
@@ -30,7 +30,7 @@ test('texts of any length and script survive, short and long', () => {
     .string({ unit: 'grapheme', maxLength: 6000 })
     .filter((value) => value.isWellFormed() && !value.includes('\0'));
   check([fc.array(text, { maxLength: 6 })], (texts) => {
-    const writer = new ByteWriter(8);
+    const writer = new ByteWriter();
     for (const each of texts) writer.cString(each);
     for (const each of texts) writer.countedText(each);
     const bytes = writer.take();
@@ -53,7 +53,7 @@ test('texts of any length and script survive, short and long', () => {
 });
 
 test('what was taken is never written again', () => {
-  const writer = new ByteWriter(64);
+  const writer = new ByteWriter();
   const taken: [Buffer, string][] = [];
   for (let index = 0; index < 500; index += 1) {
     writer.text(`number ${index}`);
@@ -64,7 +64,7 @@ test('what was taken is never written again', () => {
 });
 
 test('a half-written message can be taken back', () => {
-  const writer = new ByteWriter(8);
+  const writer = new ByteWriter();
   writer.text('kept');
   const mark = writer.length;
   writer.text('x'.repeat(100_000));

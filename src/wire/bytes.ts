@@ -148,16 +148,22 @@ export class ByteReader {
 /** One slab serves many small responses; a larger message gets a slab of its own size. */
 const SLAB_BYTES = 16 * 1024;
 
+/** A slab with less room than this is not worth passing on. */
+const SLAB_ROOM_MIN = 512;
+
+const NO_SLAB = Buffer.alloc(0);
+
+// The rest of a slab whose writer has handed out everything: the next writer that needs room takes it over. So thousands of
+// idle sessions hold no slab at all, and a busy one does not start a new slab for each answer.
+let spareSlab: Buffer = NO_SLAB;
+let spareAt = 0;
+
 /** Messages are appended, then taken as one buffer: one response is one write. */
 export class ByteWriter {
-  #buffer: Buffer;
+  #buffer: Buffer = NO_SLAB;
   /** First byte that `take` has not handed out. */
   #start = 0;
   #end = 0;
-
-  constructor(slabBytes = SLAB_BYTES) {
-    this.#buffer = Buffer.allocUnsafeSlow(slabBytes);
-  }
 
   /** Bytes written and not yet taken. */
   get length(): number {
@@ -166,8 +172,15 @@ export class ByteWriter {
 
   /** The bytes written so far, or an empty buffer; the writer never touches them again. */
   take(): Buffer {
-    const taken = this.#buffer.subarray(this.#start, this.#end);
-    this.#start = this.#end;
+    const buffer = this.#buffer;
+    const taken = buffer.subarray(this.#start, this.#end);
+    if (buffer.length === SLAB_BYTES && SLAB_BYTES - this.#end >= SLAB_ROOM_MIN) {
+      spareSlab = buffer;
+      spareAt = this.#end;
+    }
+    this.#buffer = NO_SLAB;
+    this.#start = 0;
+    this.#end = 0;
     return taken;
   }
 
@@ -290,8 +303,15 @@ export class ByteWriter {
 
   #grow(more: number): void {
     const pending = this.#end - this.#start;
+    if (pending === 0 && spareSlab !== NO_SLAB && SLAB_BYTES - spareAt >= more) {
+      this.#buffer = spareSlab;
+      this.#start = spareAt;
+      this.#end = spareAt;
+      spareSlab = NO_SLAB;
+      return;
+    }
     const needed = pending + more;
-    const next = Buffer.allocUnsafeSlow(needed * 2 > SLAB_BYTES ? needed * 2 : SLAB_BYTES);
+    const next = Buffer.allocUnsafeSlow(needed > SLAB_BYTES ? needed * 2 : SLAB_BYTES);
     this.#buffer.copy(next, 0, this.#start, this.#end);
     this.#buffer = next;
     this.#start = 0;

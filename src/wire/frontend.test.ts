@@ -58,7 +58,7 @@ function decode(bytes: Uint8Array): FrontendMessage {
 }
 
 function encode(message: FrontendMessage): Buffer {
-  const writer = new ByteWriter(8);
+  const writer = new ByteWriter();
   encodeFrontend(writer, message);
   return writer.take();
 }

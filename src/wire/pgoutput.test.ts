@@ -171,7 +171,7 @@ describe('pgoutput messages', () => {
     for (const list of [CASES, STREAMED]) {
       const decoder = new PgoutputDecoder();
       for (const [, bytes] of list) {
-        const writer = new ByteWriter(8);
+        const writer = new ByteWriter();
         encodePgoutput(writer, decode(bytes, decoder));
         expect(writer.take().toString('hex')).toBe(Buffer.from(bytes).toString('hex'));
       }
@@ -221,7 +221,7 @@ describe('pgoutput messages', () => {
       if (xid !== 0) decode(pgoutput.streamStart(1, true), decoder);
       const before = kind === '' ? null : { kind, row: old };
       const written = (write: (writer: ByteWriter) => void): object => {
-        const writer = new ByteWriter(8);
+        const writer = new ByteWriter();
         write(writer);
         return snapshot(decode(writer.take(), decoder));
       };

@@ -40,7 +40,7 @@ describe('messages of a replication stream', () => {
   test('are read and written as an independent builder does', () => {
     for (const [message, bytes] of MESSAGES) {
       expect(decodeReplication(Buffer.from(bytes), 5, bytes.length)).toEqual(message);
-      const writer = new ByteWriter(8);
+      const writer = new ByteWriter();
       encodeReplication(writer, message);
       expect(writer.take().toString('hex')).toBe(Buffer.from(bytes).toString('hex'));
     }

@@ -5,7 +5,7 @@ import { ByteWriter } from './bytes.ts';
 import { decodePassword, decodeSaslInitial, writePassword, writeSaslInitial, writeSaslResponse } from './sasl.ts';
 
 const written = (write: (writer: ByteWriter) => void): string => {
-  const writer = new ByteWriter(8);
+  const writer = new ByteWriter();
   write(writer);
   return writer.take().toString('hex');
 };

@@ -57,7 +57,7 @@ describe('packets that open a connection', () => {
   test('are read and written as an independent builder does', () => {
     for (const [packet, bytes] of CASES) {
       expect(decode(bytes)).toEqual(packet);
-      const writer = new ByteWriter(8);
+      const writer = new ByteWriter();
       encodeStartup(writer, packet);
       expect(writer.take().toString('hex')).toBe(Buffer.from(bytes).toString('hex'));
     }
