@@ -418,7 +418,7 @@ class EdgeServer implements Edge {
 }
 
 function refuse(connection: Connection, connectionsMax: number): void {
-  const writer = new ByteWriter(512);
+  const writer = new ByteWriter();
   writeError(
     writer,
     errorFields('53300', 'sorry, too many clients already', {

@@ -347,7 +347,7 @@ function prepareGuarded(plan: LocalPlan, reader: ReplicaReader): Statement {
 }
 
 function describe(plan: LocalPlan, formats: readonly number[]): Buffer {
-  const writer = new ByteWriter(512);
+  const writer = new ByteWriter();
   writeRowDescription(
     writer,
     plan.columns.map((column, index) => ({

@@ -512,7 +512,7 @@ export class EdgeSession implements SessionOwner {
     const reason = 'reason' in why ? why : { reason: 'session', detail: 'only the core can judge it' };
     try {
       await this.#forward.prepare(this.#transaction);
-      const writer = new ByteWriter(256);
+      const writer = new ByteWriter();
       encodeFrontend(writer, { tag: 'query', sql });
       const result = await this.#forward.upstream.untilReady(writer.take(), false);
       this.#forwarded(result, reason, changing);
@@ -777,7 +777,7 @@ export class EdgeSession implements SessionOwner {
   /** Makes a statement that was only known here known to the core, without the client noticing. */
   #parseUpstream(statement: SessionPreparedStatement): void {
     if (statement.upstream || this.#segmentParsed.has(statement)) return;
-    const writer = new ByteWriter(256);
+    const writer = new ByteWriter();
     encodeFrontend(writer, {
       tag: 'parse',
       statement: statement.name,

@@ -133,7 +133,7 @@ function collected(running: Running): SlowChunk {
 }
 
 function readChunk(running: Running, rowsMax: number): SlowChunk {
-  const out = new ByteWriter(CHUNK_BYTES + 16 * 1024);
+  const out = new ByteWriter();
   let rows = 0;
   while (!running.exhausted && out.length < CHUNK_BYTES && (rowsMax === 0 || rows < rowsMax)) {
     const next = running.rows.next();

@@ -77,7 +77,7 @@ export class UpstreamLost extends Error {
 export class Upstream {
   readonly #link: UpstreamLink;
   readonly #events: UpstreamEvents;
-  readonly #out = new ByteWriter(1024);
+  readonly #out = new ByteWriter();
   #relaying: Pending | null = null;
   #exec: Exec | null = null;
   #draining: (() => void) | null = null;
