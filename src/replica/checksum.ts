@@ -20,8 +20,14 @@ export const CHECKSUM_SETTINGS: Readonly<Record<string, string>> = {
   bytea_output: 'hex',
 };
 
-/** Rows per step of `checksumTable`: about 10 ms. */
-const ROWS_PER_STEP = 2000;
+/** Rows per step of `checksumTable` at most: a few milliseconds of small rows. */
+const ROWS_PER_STEP_MAX = 2000;
+
+/** Rows of the first step, when nobody knows yet how long they are. */
+const ROWS_FIRST_STEP = 16;
+
+/** Characters per step that later steps aim at, so that long rows do not fill the memory. */
+const TEXT_PER_STEP = 1024 * 1024;
 
 const ROWID_MIN = -(2n ** 63n);
 const ROWID_MAX = 2n ** 63n - 1n;
@@ -34,16 +40,20 @@ export function* checksumTable(sqlite: Sqlite, layout: TableLayout, crypto: Cryp
   const columns = layout.columns;
   const reads = columns.map((column) => column.codec.read(quoteAlways(column.sqlName)));
   const from = `FROM ${quoteAlways(layout.sqlName)} WHERE ${ROWID} >= ? ORDER BY ${ROWID}`;
-  const chunkStatement = sqlite.prepare(`SELECT ${[ROWID, ...reads].join(', ')} ${from} LIMIT ${ROWS_PER_STEP}`);
+  const chunkStatement = sqlite.prepare(`SELECT ${[ROWID, ...reads].join(', ')} ${from} LIMIT ?`);
   let rows = 0;
   let high = 0;
   let low = 0;
   let next = ROWID_MIN;
+  let limit = ROWS_FIRST_STEP;
   try {
     for (;;) {
-      const chunk = chunkStatement.all([next]);
+      const chunk = chunkStatement.all([next, limit]);
+      let length = 0;
       for (const row of chunk) {
-        const digest = crypto.md5Hex(rowText(columns, row));
+        const text = rowText(columns, row);
+        length += text.length;
+        const digest = crypto.md5Hex(text);
         high += Number.parseInt(digest.slice(0, 8), 16);
         low += Number.parseInt(digest.slice(8, 16), 16);
       }
@@ -51,7 +61,11 @@ export function* checksumTable(sqlite: Sqlite, layout: TableLayout, crypto: Cryp
       high = (high + Math.floor(low / 2 ** 32)) % 2 ** 32;
       low %= 2 ** 32;
       rows += chunk.length;
-      if (chunk.length < ROWS_PER_STEP) break;
+      if (chunk.length < limit) break;
+      limit = Math.max(
+        1,
+        Math.min(ROWS_PER_STEP_MAX, limit * 8, Math.floor((TEXT_PER_STEP * chunk.length) / (length + 1))),
+      );
       let last = (chunk[chunk.length - 1] as SqliteValue[])[0] as number | bigint | string;
       if (typeof last === 'number' && !Number.isSafeInteger(last)) {
         // The driver has rounded it.

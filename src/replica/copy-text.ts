@@ -20,7 +20,9 @@ export class CopyTextParser {
   readonly #handle: CopyRowHandler;
   readonly #starts: Int32Array;
   readonly #ends: Int32Array;
-  #rest: Uint8Array | null = null;
+  /** Pieces of a row whose end has not come: joined once, however many they are. */
+  #rest: Uint8Array[] = [];
+  #restBytes = 0;
 
   constructor(fields: number, handle: CopyRowHandler) {
     this.#fields = fields;
@@ -31,27 +33,35 @@ export class CopyTextParser {
 
   /** Throws a RangeError when a row does not have the announced number of fields. Unescapes in place: `chunk` is spent. */
   push(chunk: Uint8Array): void {
-    let bytes = chunk;
-    if (this.#rest !== null) {
-      bytes = Buffer.concat([this.#rest, chunk]);
-      this.#rest = null;
-    }
     let at = 0;
-    for (;;) {
-      const end = bytes.indexOf(NEWLINE, at);
-      if (end < 0) break;
-      this.#row(bytes, at, end);
+    if (this.#restBytes > 0) {
+      const end = chunk.indexOf(NEWLINE);
+      if (end < 0) return this.#keep(chunk);
+      const row = Buffer.concat([...this.#rest, chunk.subarray(0, end)]);
+      this.#rest = [];
+      this.#restBytes = 0;
+      this.#row(row, 0, row.length);
       at = end + 1;
     }
-    if (at < bytes.length) {
-      if (bytes.length - at > COPY_ROW_BYTES_MAX) throw new RangeError('COPY: a row is too long');
-      this.#rest = bytes.slice(at);
+    for (;;) {
+      const end = chunk.indexOf(NEWLINE, at);
+      if (end < 0) break;
+      this.#row(chunk, at, end);
+      at = end + 1;
     }
+    if (at < chunk.length) this.#keep(chunk.slice(at));
   }
 
   /** Call at CopyDone. Throws a RangeError when the last row is not complete. */
   finish(): void {
-    if (this.#rest !== null) throw new RangeError('COPY ended inside a row');
+    if (this.#restBytes > 0) throw new RangeError('COPY ended inside a row');
+  }
+
+  #keep(piece: Uint8Array): void {
+    if (piece.length === 0) return;
+    this.#rest.push(piece);
+    this.#restBytes += piece.length;
+    if (this.#restBytes > COPY_ROW_BYTES_MAX) throw new RangeError('COPY: a row is too long');
   }
 
   #row(bytes: Uint8Array, start: number, end: number): void {

@@ -26,6 +26,7 @@ class ArrayReader {
   readonly #text: string;
   readonly #delimiter: string;
   #at = 0;
+  #leafDepth = -1;
   readonly #lengths: number[] = [];
   readonly #elements: (string | null)[] = [];
 
@@ -55,15 +56,22 @@ class ArrayReader {
   }
 
   #readLevel(depth: number): void {
-    if (this.#text[this.#at] !== '{' || depth >= DIMENSIONS_MAX) throw this.#invalid();
+    const isTooDeep = depth >= DIMENSIONS_MAX || (this.#leafDepth !== -1 && depth > this.#leafDepth);
+    if (this.#text[this.#at] !== '{' || isTooDeep) throw this.#invalid();
     this.#at += 1;
     let count = 0;
     if (this.#text[this.#at] === '}') {
       this.#at += 1;
     } else {
       for (;;) {
-        if (this.#text[this.#at] === '{') this.#readLevel(depth + 1);
-        else this.#elements.push(this.#readElement());
+        if (this.#text[this.#at] === '{') {
+          this.#readLevel(depth + 1);
+        } else {
+          // Elements of all branches stand at the same depth.
+          if (this.#leafDepth === -1) this.#leafDepth = depth;
+          if (this.#leafDepth !== depth) throw this.#invalid();
+          this.#elements.push(this.#readElement());
+        }
         count += 1;
         const next = this.#text[this.#at];
         this.#at += 1;
