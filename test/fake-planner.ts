@@ -72,7 +72,8 @@ function plannerOf(catalogue: Catalogue): StatementPlanner {
     if (text === 'SELECT id, body FROM t') return { plan: all, literals: [] };
     return {
       plan:
-        sessionPlan(text) ?? forward(/^(SELECT|FETCH)/.test(text) ? 'unproven-syntax' : 'write', !text.startsWith('SELECT')),
+        sessionPlan(text) ??
+        forward(/^(SELECT|FETCH)/.test(text) ? 'unproven-syntax' : 'write', !text.startsWith('SELECT')),
       literals: [],
     };
   };

@@ -37,8 +37,8 @@ export interface EmbeddedCore {
   readonly passFile: string;
 }
 
-/** Both the superuser and the database are named so. */
-export const CORE_NAME = 'skerry';
+/** Both the superuser and the database are named so. Not `skerry`: a user finds the schema of their own name first, and that one is ours. */
+const CORE_NAME = 'postgres';
 
 // Crash recovery replays up to max_wal_size; a minute is enough for that even on a slow disk.
 const START_TIMEOUT_MS = 60_000;
@@ -58,7 +58,7 @@ export async function prepareEmbeddedCore(options: EmbeddedCoreOptions): Promise
   writePrivate(passFile, `127.0.0.1:${options.port}:*:${CORE_NAME}:${password}\n`);
   return {
     unit: coreUnit(options, programs, folder, user),
-    url: `postgres://${CORE_NAME}:${encodeURIComponent(password)}@127.0.0.1:${options.port}/postgres`,
+    url: `postgres://${CORE_NAME}:${encodeURIComponent(password)}@127.0.0.1:${options.port}/${CORE_NAME}`,
     programs,
     passFile,
   };
