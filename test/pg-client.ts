@@ -5,7 +5,7 @@ import type { TestPostgres } from './harness.ts';
 
 /** The stream's settings: what every text in a replica is printed under. */
 export const PINNED_OPTIONS =
-  '-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex';
+  '-c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c jit=off';
 
 export interface RawClient extends AsyncDisposable {
   texts(sql: string, values?: readonly unknown[]): Promise<(string | null)[][]>;

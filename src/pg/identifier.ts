@@ -1,7 +1,5 @@
 // Names and literals in SQL text, quoted as Postgres' own quote_ident and quote_literal do.
 
-import { Fault } from '../base/fault.ts';
-
 // pg_get_keywords() of Postgres 18 without the unreserved ones. Older servers know a few less; quoting more is harmless.
 const KEYWORDS: ReadonlySet<string> = new Set(
   `
@@ -43,21 +41,4 @@ export function quoteAlways(name: string): string {
 export function quoteLiteral(text: string): string {
   const quoted = text.replaceAll("'", "''");
   return text.includes('\\') ? `E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
-}
-
-/**
- * Splits `a.b`, `"A"."b.c"` or `name` into its parts, folding unquoted parts to lower case.
- * Throws Fault `name-invalid` (42602).
- */
-export function splitQualified(text: string): string[] {
-  const parts: string[] = [];
-  const part = /\s*(?:"((?:[^"]|"")+)"|([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*(\.|$)/y;
-  for (;;) {
-    const found = part.exec(text);
-    if (found === null) {
-      throw new Fault('name-invalid', { message: `invalid name syntax: ${text.slice(0, 80)}`, sqlstate: '42602' });
-    }
-    parts.push(found[1] !== undefined ? found[1].replaceAll('""', '"') : (found[2] as string).toLowerCase());
-    if (found[3] === '') return parts;
-  }
 }
