@@ -119,6 +119,17 @@ describe('a connection', () => {
     expect(both.serverPeer.closes).toEqual([undefined]);
   });
 
+  test('gets its last words through to a peer that is still sending', async () => {
+    await using both = await pair();
+    both.server.pause();
+    both.client.write(BIG);
+    both.server.write(Buffer.from('last words'));
+    both.server.end();
+    await waitFor('both closes', () => both.clientPeer.closes.length === 1 && both.serverPeer.closes.length === 1);
+    expect([both.clientPeer.text, both.clientPeer.closes]).toEqual(['last words', [undefined]]);
+    expect(both.serverPeer.received).toBe(0);
+  });
+
   test('delivers nothing while paused, not even what had already arrived', async () => {
     await using both = await pair();
     const chunks: number[] = [];

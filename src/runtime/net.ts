@@ -1,6 +1,6 @@
 // Sockets from Bun.listen and Bun.connect. What Bun leaves to its user is done here: `write` takes only what the kernel
-// takes, so the rest is queued; `end` would cut off what is queued, so it waits; after a TLS upgrade the raw half still
-// reports ciphertext, so it is ignored.
+// takes, so the rest is queued; `end` would cut off what is queued and reset a peer that still sends, so one half is closed
+// first; after a TLS upgrade the raw half still reports ciphertext, so it is ignored.
 
 import { unlinkSync } from 'node:fs';
 import { checkServerIdentity } from 'node:tls';
@@ -27,8 +27,8 @@ const ALPN = Buffer.from('\x0apostgresql', 'latin1');
 
 const NAME_MISMATCH = 'ERR_TLS_CERT_ALTNAME_INVALID';
 
-/** A refused peer gets this long to read why. */
-const REFUSED_LINGER_MS = 1_000;
+/** After our end, the peer gets this long to end its side. */
+const LINGER_MS = 2_000;
 
 /** Many small buffers are joined up to this size, so that a queue of rows is not one system call a row. */
 const JOIN_BYTES_MAX = 64 * 1024;
@@ -82,7 +82,6 @@ function refuse(connection: BunConnection, options: ListenOptions): void {
   connection.handler = { data: () => {}, close: () => {} };
   options.refuse?.(connection);
   connection.end();
-  setTimeout(() => connection.destroy(), REFUSED_LINGER_MS).unref();
 }
 
 function listenFault(error: unknown, address: string): Fault {
@@ -192,6 +191,7 @@ class BunConnection implements Connection {
   /** Chunks that Bun delivered although we paused. */
   #held: Buffer[] = [];
   #handshake: Handshake | null = null;
+  #lingering: ReturnType<typeof setTimeout> | undefined;
 
   constructor(socket: RawSocket) {
     this.#socket = socket;
@@ -234,7 +234,7 @@ class BunConnection implements Connection {
     this.#ending = true;
     // A paused socket would never see the peer's own end.
     this.resume();
-    if (this.queuedBytes === 0) this.#socket.end();
+    if (this.queuedBytes === 0) this.#halfClose();
   }
 
   destroy(error?: Error): void {
@@ -312,7 +312,7 @@ class BunConnection implements Connection {
   // What Bun reports.
 
   received(socket: RawSocket, chunk: Buffer): void {
-    if (socket !== this.#socket || this.closed) return;
+    if (socket !== this.#socket || this.closed || this.#ending) return;
     if (this.#paused || this.#held.length > 0) {
       this.#held.push(chunk);
       return;
@@ -323,7 +323,7 @@ class BunConnection implements Connection {
   writable(socket: RawSocket): void {
     if (socket !== this.#socket || this.closed || this.queuedBytes === 0) return;
     if (!this.#flush()) return;
-    if (this.#ending) this.#socket.end();
+    if (this.#ending) this.#halfClose();
     else this.handler.drain?.();
   }
 
@@ -350,11 +350,19 @@ class BunConnection implements Connection {
     this.#queue = [];
     this.queuedBytes = 0;
     this.#held = [];
+    clearTimeout(this.#lingering);
     this.released?.();
     this.#handshake?.reject(tlsFault('the connection was closed during the handshake', error));
     this.#handshake = null;
     // Later, so that nobody's `close` runs inside his own `destroy`.
     queueMicrotask(() => this.handler.close(error));
+  }
+
+  /** Bun's `end` closes at once, and bytes that arrive later make the kernel reset the connection: the peer would lose our last words. */
+  #halfClose(): void {
+    this.#socket.shutdown();
+    this.#lingering = setTimeout(() => this.destroy(), LINGER_MS);
+    this.#lingering.unref();
   }
 
   #enqueue(bytes: Uint8Array): void {
