@@ -322,7 +322,7 @@ export class TableWriter {
       if (found === null) throw divergedFault(this.#name, 'a changed row is not there');
       return found[0] as SqliteValue;
     }
-    for (const found of this.#findRow.all(values)) {
+    for (const found of this.#findRow.iterate(values)) {
       if (this.#floats.every((column, at) => Object.is(found[at + 1], values[column]))) return found[0] as SqliteValue;
     }
     throw divergedFault(this.#name, 'a changed row is not there');
@@ -330,8 +330,10 @@ export class TableWriter {
 
   #prepareFindRow(): Statement {
     const where = this.#columns.map((column, index) => `${quoteAlways(column.sqlName)} IS ?${index + 1}`).join(' AND ');
-    const floats = this.#floats.map((index) => `, ${quoteAlways((this.#columns[index] as ColumnLayout).sqlName)}`);
-    // Duplicates are equal in every respect, so that any of them will do; with floats all candidates are looked at.
+    const floats = this.#floats.map(
+      (index, at) => `, ${quoteAlways((this.#columns[index] as ColumnLayout).sqlName)} AS f${at}`,
+    );
+    // Duplicates are equal in every respect, so that any of them will do; with floats the first with the right zeros.
     const limit = this.#floats.length === 0 ? ' LIMIT 1' : '';
     return this.#sqlite.prepare(
       `SELECT ${ROWID}${floats.join('')} FROM ${this.#table} WHERE ${where || 'true'}${limit}`,
