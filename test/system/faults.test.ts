@@ -131,7 +131,7 @@ if (!canMount) console.log('skipped: disk-full tests mount a small tmpfs, which 
 test.skipIf(!canMount)(
   'disk full at the edge: it says so, goes on answering, and catches up when there is room',
   async () => {
-    await using full = smallDisk('edge-full', 24);
+    await using full = smallDisk('edge-full', 128);
     const small = await world.edge('edge-full', relay, core.url);
     await small.ready();
     // Larger than the disk, so that the snapshot fits and the changes do not.
@@ -152,7 +152,7 @@ test.skipIf(!canMount)(
 test.skipIf(!canMount)('disk full at the relay: the core keeps the WAL, nothing is lost, edges catch up', async () => {
   await using own = await startPostgres();
   await own.sql(`CREATE TABLE item (id int PRIMARY KEY, body text NOT NULL)`);
-  await using full = smallDisk('relay-full', 24);
+  await using full = smallDisk('relay-full', 64);
   const small = await world.relay('relay-full', own);
   await small.ready();
   const follower = await world.edge('edge-of-full', small, own.url);
