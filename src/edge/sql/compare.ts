@@ -23,6 +23,7 @@ export function isComparison(name: string): name is ComparisonOperator {
 
 /** `left operator right`. */
 export function compare(operator: ComparisonOperator, left: Term, right: Term, draft: Draft): Expression {
+  draft.requireBuiltIn('operator', operator);
   const [a, b] = operands(left, right, draft);
   const isEquality = operator === '=' || operator === '<>';
   requireComparable(a, b, isEquality);
@@ -36,6 +37,7 @@ export function compare(operator: ComparisonOperator, left: Term, right: Term, d
 
 /** `left IS [NOT] DISTINCT FROM right`. */
 export function distinctFrom(left: Term, right: Term, negated: boolean, draft: Draft): Expression {
+  draft.requireBuiltIn('operator', '=');
   const [a, b] = operands(left, right, draft);
   requireComparable(a, b, true);
   const operator = negated ? 'IS' : 'IS NOT';

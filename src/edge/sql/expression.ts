@@ -95,6 +95,7 @@ export class Draft {
   /** Index of the constant that starts there, for constants a template has lifted. */
   readonly #liftable: ReadonlyMap<number, number>;
   readonly #text: string;
+  readonly #shadowed: ReadonlySet<string>;
   readonly #lifted = new Set<number>();
   readonly #baked = new Set<number>();
   readonly #parameterSlots = new Map<string, number>();
@@ -110,11 +111,14 @@ export class Draft {
     readonly parameterTypes: readonly number[];
     readonly text: string;
     readonly liftable: ReadonlyMap<number, number>;
+    /** See `shadowedIn`. */
+    readonly shadowed: ReadonlySet<string>;
   }) {
     this.catalogue = options.catalogue;
     this.parameterTypes = [...options.parameterTypes];
     this.#liftable = options.liftable;
     this.#text = options.text;
+    this.#shadowed = options.shadowed;
   }
 
   nextRelation(): number {
@@ -124,6 +128,13 @@ export class Draft {
 
   facts(typeOid: number): TypeFacts {
     return typeFacts(typeOid, this.catalogue);
+  }
+
+  /** Throws Forward when a name could mean something of the database's own. */
+  requireBuiltIn(kind: 'function' | 'operator', name: string): void {
+    if (this.#shadowed.size > 0 && this.#shadowed.has(`${kind} ${name}`)) {
+      throw new Forward('shadowed', `the database has a ${kind} ${name} of its own`);
+    }
   }
 
   /** Indexes of the template's constants that the plan depends on. */

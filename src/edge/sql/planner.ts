@@ -22,6 +22,7 @@ import type {
 import { PlanCache } from './plan-cache.ts';
 import { type OutputColumn, SelectPlanner } from './select.ts';
 import { sessionStatement } from './session-statements.ts';
+import { NO_SHADOWS, type Shadows, shadowedIn } from './shadows.ts';
 import { typeByName, typeLength } from './types.ts';
 import { list, names } from './translate.ts';
 import { mayWrite } from './writes.ts';
@@ -61,12 +62,19 @@ export class Planner {
   readonly #contexts = new Map<string, string>();
   #version = -1;
   #catalogueSeen: Catalogue | null = null;
+  #shadows = NO_SHADOWS;
   #parsed = 0;
 
   /** `catalogue` gives the replica's catalogue as it is now. */
   constructor(catalogue: () => Catalogue, options: PlannerOptions = PLANNER_DEFAULTS) {
     this.#catalogue = catalogue;
     this.#cache = new PlanCache({ countMax: options.plansCountMax, bytesMax: options.plansBytesMax });
+  }
+
+  /** Told when the core's own functions and operators are known to have changed. */
+  setShadows(shadows: Shadows): void {
+    this.#shadows = shadows;
+    this.#cache.clear();
   }
 
   /** For metrics: plans kept, their rough size, and texts that had to be parsed so far. */
@@ -169,7 +177,7 @@ export class Planner {
     const { node } = statement;
     try {
       const select = node['SelectStmt'];
-      if (select !== undefined) return planSelect(select, context);
+      if (select !== undefined) return planSelect(select, context, this.#shadows);
       const session = sessionStatement(node, {
         text: context.text,
         start: statement.start,
@@ -251,12 +259,17 @@ function unreadable(text: string): ForwardPlan | null {
   return text.includes('\u0000') ? forward('syntax-error', 'a NUL character') : null;
 }
 
-function planSelect(select: Fields, context: PlanContext): { plan: LocalPlan; baked: readonly number[] } {
+function planSelect(
+  select: Fields,
+  context: PlanContext,
+  shadows: Shadows,
+): { plan: LocalPlan; baked: readonly number[] } {
   const { session, normalized, catalogue } = context;
   const path = session.searchPath;
   if (path.includes('pg_catalog') && path[0] !== 'pg_catalog') {
     throw new Forward('shadowed', 'search_path names other schemas before pg_catalog');
   }
+  if (shadows.hasImplicitCasts) throw new Forward('shadowed', 'the database has implicit casts of its own');
   const encoding = catalogue.server.settings['server_encoding'];
   if (encoding !== undefined && encoding !== 'UTF8')
     throw new Forward('setting', `the server's encoding is ${encoding}`);
@@ -264,6 +277,7 @@ function planSelect(select: Fields, context: PlanContext): { plan: LocalPlan; ba
     catalogue,
     parameterTypes: context.parameterTypes,
     text: context.text,
+    shadowed: shadowedIn(shadows, path),
     liftable: new Map(normalized.starts.map((start, index) => [start, index])),
   });
   const query = new SelectPlanner({ draft, session, offset: context.offset }).select(select, null);

@@ -507,6 +507,10 @@ export class SelectPlanner {
   #inExpression(select: Fields, parent: Scope): SubquerySql {
     this.#subqueries += 1;
     const query = this.select(select, parent);
+    // EXISTS forgets DISTINCT in SQLite, and then OFFSET counts other rows.
+    if (query.isDistinct && (query.hasOffset || query.limit !== null)) {
+      throw new Forward('unproven-syntax', 'DISTINCT with LIMIT in a subquery');
+    }
     return {
       sql: query.sql(query.outputs.map((output) => output.expression.value())),
       columns: query.outputs.map((output) => output.expression),

@@ -227,6 +227,8 @@ export class Translator {
     if (path === null || path.length > 2 || (path.length === 2 && path[0] !== 'pg_catalog')) {
       throw new Forward('unproven-operator', 'an operator of another schema');
     }
+    // BETWEEN and the like are made of others, which are looked at where they are compared.
+    this.#draft.requireBuiltIn('operator', kind === 'AEXPR_NULLIF' ? '=' : name);
     switch (kind) {
       case 'AEXPR_OP':
         return this.#plainOperator(name, fields, scope);
@@ -639,7 +641,8 @@ export class Translator {
     const isKnown =
       path !== null && (path.length === 1 || path[0] === 'pg_catalog') && (name === 'C' || name === 'POSIX');
     if (!isKnown) throw new Forward('collation', 'a collation other than C');
-    const operand = this.expression(fields['arg'] as Node, scope);
+    const operand = this.term(fields['arg'] as Node, scope);
+    if (isUntyped(operand)) throw new Forward('parameter-type', 'COLLATE on a constant without type');
     if (operand.facts.family !== 'text') throw new Forward('collation', 'COLLATE on other than text');
     refuseDomains([operand]);
     // Another collation than the table's: column and origin stay, order changes.
@@ -660,6 +663,7 @@ export class Translator {
     if (fields['agg_within_group'] === true || fields['agg_order'] !== undefined || fields['func_variadic'] === true) {
       throw new Forward('unproven-syntax', `${name} with ORDER BY or VARIADIC`);
     }
+    if (path.length === 1) this.#draft.requireBuiltIn('function', name);
     const nodes = list(fields['args']);
     if (isAggregate(name)) return this.#aggregate(name, nodes, fields, scope);
     if (fields['agg_distinct'] === true || fields['agg_filter'] !== undefined || fields['agg_star'] === true) {
@@ -747,6 +751,7 @@ export class Translator {
       case 'ANY_SUBLINK': {
         // x IN (SELECT …); other operators are written out by the client.
         if (fields['operName'] !== undefined) throw new Forward('unproven-syntax', 'ANY (SELECT …)');
+        this.#draft.requireBuiltIn('operator', '=');
         const left = this.term(fields['testexpr'] as Node, scope);
         const subquery = this.#subquery(select, scope);
         const column = subquery.columns[0];
