@@ -2,12 +2,11 @@
 // acknowledgement a transaction is at a subscriber, over all subscribers and transactions.
 
 import type { Bench } from './lib/bench.ts';
-import { AckingSubscriber } from './lib/acking-subscriber.ts';
 import { cpuSeconds, MemoryWatch } from './lib/processes.ts';
 import { createTickTable, insertTick, prepareTick } from './lib/propagation.ts';
 import { startWorld } from './lib/skerry.ts';
 import { summarize } from './lib/statistics.ts';
-import { until } from './lib/wait.ts';
+import { attachSubscribers, wallMs } from './lib/subscribers.ts';
 
 /** Counts each transaction that the relay framed for its subscribers. */
 const ENCODED_METRIC = 'skerry_relay_transactions_encoded_total';
@@ -29,12 +28,11 @@ export const fanOut: Bench = {
     await prepareTick(world.writer, []);
     const from = await world.writer.value('SELECT pg_current_wal_lsn()');
     context.progress(`attaching ${subscribersWanted} subscribers`);
-    await using stack = new AsyncDisposableStack();
-    const subscribers: AckingSubscriber[] = [];
-    for (let index = 0; index < subscribersWanted; index += 1) {
-      const options = { slot: `bench_${index}`, from, commitsMax: total };
-      subscribers.push(stack.use(await AckingSubscriber.attach(world.relayTarget(), options)));
-    }
+    using subscribers = await attachSubscribers(world.relayTarget(), {
+      count: subscribersWanted,
+      from,
+      commitsMax: total,
+    });
     const encodedBefore = await world.relay.metric(ENCODED_METRIC);
     const cpuBefore = cpuSeconds(world.relay.pid);
     using memory = new MemoryWatch(world.relay.pid);
@@ -46,22 +44,22 @@ export const fanOut: Bench = {
       const due = started + (index * 1000) / perSecond;
       if (performance.now() < due) await Bun.sleep(due - performance.now());
       await world.writer.execute('tick', [String(index)]);
-      acknowledged[index] = performance.now();
+      acknowledged[index] = wallMs();
     }
     const seconds = (performance.now() - started) / 1000;
-    await until('every subscriber has every transaction', () => subscribers.every((one) => one.commits === total));
+    const times = await subscribers.times();
     const encoded = (await world.relay.metric(ENCODED_METRIC)) - encodedBefore;
     const cpu = cpuSeconds(world.relay.pid) - cpuBefore;
 
     const samples: number[] = [];
-    for (const subscriber of subscribers) {
+    for (const receivedAt of times) {
       for (let index = 0; index < total; index += 1) {
-        samples.push(Math.max(0, (subscriber.receivedAt[index] as number) - (acknowledged[index] as number)));
+        samples.push(Math.max(0, (receivedAt[index] as number) - (acknowledged[index] as number)));
       }
     }
     const latency = summarize(samples);
     context.note(
-      `subscribers live in the bench process; the relay used ${((cpu * 1e6) / (total * subscribersWanted)).toFixed(2)} us of CPU for each transaction and subscriber`,
+      `subscribers live in one thread of the bench process; the relay used ${((cpu * 1e6) / (total * subscribersWanted)).toFixed(2)} us of CPU for each transaction and subscriber`,
     );
     return [
       {
