@@ -81,7 +81,10 @@ async function runOne(bench: Bench, options: Arguments): Promise<void> {
   const [loadBefore = 0] = loadavg();
   context.note(`${navigator.hardwareConcurrency} cores, load average ${loadBefore.toFixed(1)} before the run`);
   const started = performance.now();
-  const figures = await bench.run(context);
+  const figures = await bench.run(context).catch((error: unknown) => {
+    process.stderr.write(`${[...notes].join('\n')}\n`);
+    throw error;
+  });
   const report = { bench: bench.name, figures, notes: [...notes], seconds: (performance.now() - started) / 1000 };
   console.log(options.json ? renderJson(report) : `${renderTable(report)}\n`);
 }

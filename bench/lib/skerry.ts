@@ -95,7 +95,7 @@ export async function startWorld(
       `edge-${edges.length}`,
       { port: freePort(), httpPort: freePort() },
       {
-        upstream_url: `postgres://skerry@127.0.0.1:${relayPorts.port}/${core.database}`,
+        upstream_url: `postgres://127.0.0.1:${relayPorts.port}/${core.database}`,
         upstream_http_url: `http://127.0.0.1:${relayPorts.httpPort}`,
         peer_password_file: passwordFile,
         client_auth: 'trust-loopback',

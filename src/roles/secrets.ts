@@ -24,13 +24,13 @@ export function readUsersFile(path: string): [user: string, secret: string][] {
     });
 }
 
-/** The postgres:// URL with user and password put in, where it has none. */
+/** The postgres:// URL with user and password put in, each where it has none. */
 export function withCredentials(url: string, user: string, password: string): string {
   const found = /^(postgres(?:ql)?:\/\/)(?:([^@/?]*)@)?(.*)$/s.exec(url);
   if (found === null)
     throw new Fault('connection-string-invalid', { message: 'the URL of a relay begins with postgres://' });
-  const credentials =
-    found[2] ?? `${encodeURIComponent(user)}${password === '' ? '' : `:${encodeURIComponent(password)}`}`;
+  const own = found[2] ?? encodeURIComponent(user);
+  const credentials = own.includes(':') || password === '' ? own : `${own}:${encodeURIComponent(password)}`;
   return `${found[1]}${credentials}@${found[3]}`;
 }
 
