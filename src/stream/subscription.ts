@@ -46,7 +46,8 @@ export class Subscription {
   readonly #messages: boolean;
   readonly #versions = new Map<number, number>();
   #sentLsn: Lsn;
-  #keptAliveLsn: Lsn;
+  /** Below any position, so that a subscriber that is up to date hears so at once. */
+  #keptAliveLsn: Lsn = -1n;
   #confirmedLsn: Lsn;
   #catchingUp = false;
   #closed = false;
@@ -59,7 +60,7 @@ export class Subscription {
     this.name = options.name;
     this.remoteAddress = options.remoteAddress;
     this.#messages = options.messages;
-    this.#sentLsn = this.#keptAliveLsn = this.#confirmedLsn = options.from;
+    this.#sentLsn = this.#confirmedLsn = options.from;
   }
 
   get sentLsn(): Lsn {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { startPostgres, type TestPostgres } from '../../../test/harness.ts';
+import { needs, startPostgres, type TestPostgres } from '../../../test/harness.ts';
 import type { SchemaChange, TableImage, TableRows } from '../../contracts/catalogue.ts';
 import { readLogicalMessage, TAG_MESSAGE } from '../frames.ts';
 import { sqlLiteral, tableImagesSql } from './catalogue-sql.ts';
 import { cleanSql, createPublicationSql, eventTriggersSql } from './setup-sql.ts';
 
-for (const version of ['15', '18'] as const) {
+for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${one}`))) {
   let postgres: TestPostgres;
   beforeAll(async () => {
     postgres = await startPostgres({ version });
