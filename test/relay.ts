@@ -133,7 +133,7 @@ export async function startRelay(options: TestRelayOptions): Promise<TestRelay> 
     stop,
     async [Symbol.asyncDispose]() {
       await stop();
-      rmSync(directory, { recursive: true, force: true });
+      if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
     },
   };
 }
@@ -150,7 +150,7 @@ export interface TestReplica extends AsyncDisposable {
 /** A replica that follows a relay, as an edge has one. */
 export function startReplica(
   relay: { readonly url: string; readonly httpUrl: string },
-  options: { readonly name?: string; readonly directory?: string } = {},
+  options: { readonly name?: string; readonly directory?: string; readonly publication?: string } = {},
 ): TestReplica {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'skerry-replica-'));
   const path = join(directory, 'replica.sqlite');
@@ -164,7 +164,7 @@ export function startReplica(
       upstreamUrl: relay.url,
       tls: {},
       snapshotUrl: relay.httpUrl,
-      publication: 'skerry',
+      publication: options.publication ?? 'skerry',
       synchronous: 'normal',
       logLevel: 'info',
     },

@@ -24,7 +24,7 @@ export function durablePosition(copies: readonly { readonly durableLsn: Lsn }[])
 export interface HubFeederOptions {
   readonly spoolDirectory: string;
   /** See `AssemblerSink.relationChanged`. */
-  readonly relationChanged?: (relation: number) => Promise<Uint8Array | null>;
+  readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
 }
 
 export class HubFeeder implements StreamReceiver {

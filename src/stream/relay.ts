@@ -44,6 +44,7 @@ import { RelayState } from './relay-state.ts';
 import { openWalsender } from './serve.ts';
 import { Slots } from './slots.ts';
 import { Core, type CopyProgress } from './source/core.ts';
+import type { AssemblerSink } from './source/assemble.ts';
 import { schemaInjector } from './source/fallback.ts';
 import { decideResume } from './source/resume.ts';
 import { connectUpstream, switchPoint, UPSTREAM_TIMINGS } from './upstream.ts';
@@ -572,7 +573,7 @@ export class Relay implements Service {
       readonly upstream: Awaited<ReturnType<typeof connectUpstream>>;
       readonly slot: string;
       readonly streaming: boolean;
-      readonly relationChanged?: (relation: number) => Promise<Uint8Array | null>;
+      readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
     },
   ): Promise<void> {
     const feeder = new HubFeeder(this.#deps, serving.hub, {

@@ -54,7 +54,7 @@ export interface AssemblerSink {
    * Called when a relation is described anew; may answer with a logical message to put before the description (a schema
    * change that no event trigger announced).
    */
-  relationChanged?(relation: number): Promise<Uint8Array | null>;
+  relationChanged?(relation: number, description: Uint8Array): Promise<Uint8Array | null>;
 }
 
 /** A relation as last described on this connection. */
@@ -256,7 +256,7 @@ export class Assembler {
       finish();
       return null;
     }
-    return this.#sink.relationChanged(relation).then((injected) => {
+    return this.#sink.relationChanged(relation, plain).then((injected) => {
       if (injected !== null) open.buffer.append(injected, 1, { start, end, sent, subxid: 0 }, 'message');
       finish();
     });

@@ -22,7 +22,14 @@ import {
   TYPE_IMAGES_SQL,
 } from './catalogue-sql.ts';
 import type { ObservedCore, ObservedSlot } from './resume.ts';
-import { cleanSql, createPublicationSql, EVENT_TRIGGER_NAMES, eventTriggersSql } from './setup-sql.ts';
+import {
+  cleanSql,
+  commentSql,
+  createPublicationSql,
+  EVENT_TRIGGER_NAMES,
+  eventTriggersSql,
+  setupComment,
+} from './setup-sql.ts';
 
 export interface CoreOptions {
   readonly client: ClientOptions;
@@ -48,8 +55,9 @@ export class Core {
   readonly #world: SessionWorld;
   readonly #log: Log;
   readonly options: CoreOptions;
-  /** False when this role may not create event triggers: schema changes are found by comparing (see README of stream). */
+  /** False when this role may not create event triggers: schema changes are found by comparing (see fallback.ts). */
   hasEventTriggers = false;
+  #warned = false;
 
   constructor(world: SessionWorld, log: Log, options: CoreOptions) {
     this.#world = world;
@@ -86,24 +94,25 @@ export class Core {
       await session.query(createPublicationSql(publication, tables.map(splitTableName)));
       this.#log.info('core.publication-created', { message: `created publication ${publication}` });
     }
+    const statements = eventTriggersSql(publication);
+    const digest = Buffer.from(this.#world.crypto.sha256(Buffer.from(statements.join(';')))).toString('hex', 0, 6);
+    this.hasEventTriggers = await hasEventTriggers(session, digest);
+    if (this.hasEventTriggers) return;
     try {
       await session.query(`BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(${SETUP_LOCK})`);
-      for (const statement of eventTriggersSql(publication)) await session.query(statement);
+      for (const statement of [...statements, commentSql(digest)]) await session.query(statement);
       await session.query('COMMIT');
       this.hasEventTriggers = true;
+      this.#log.info('core.event-triggers-created', { message: 'created schema skerry and its event triggers' });
     } catch (error) {
       await session.query('ROLLBACK');
       if (!(error instanceof ServerError) || error.sqlstate !== '42501') throw error;
-      const found = await session.query(
-        `SELECT count(*) FROM pg_catalog.pg_event_trigger WHERE evtname = ANY (ARRAY[${EVENT_TRIGGER_NAMES.map(sqlLiteral).join(', ')}]) AND evtenabled = 'A'`,
-      );
-      this.hasEventTriggers = found.rows[0]?.[0] === String(EVENT_TRIGGER_NAMES.length);
-      if (!this.hasEventTriggers) {
-        this.#log.warn('core.no-event-triggers', {
-          message:
-            'this role may not create event triggers: schema changes are noticed at the next row of a table, and those that cannot be told from it lead to a new copy',
-        });
-      }
+      if (this.#warned) return;
+      this.#warned = true;
+      this.#log.warn('core.no-event-triggers', {
+        message:
+          'this role may not create event triggers: schema changes are noticed at the next row of a table, and those that cannot be told from it lead to a new copy',
+      });
     }
   }
 
@@ -308,6 +317,17 @@ async function copyTables(
 async function isPartitioned(session: ClientSession, oid: number): Promise<boolean> {
   const found = await session.query(`SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = ${oid}`);
   return found.rows[0]?.[0] === 't';
+}
+
+/** Whether all of this version's triggers are there and enabled. */
+async function hasEventTriggers(session: ClientSession, digest: string): Promise<boolean> {
+  const found = await session.query(
+    `SELECT (SELECT count(*) FROM pg_catalog.pg_event_trigger WHERE evtenabled = 'A'
+         AND evtname IN (${EVENT_TRIGGER_NAMES.map(sqlLiteral).join(', ')}))::text,
+       (SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'skerry')`,
+  );
+  const [count, comment] = found.rows[0] ?? [];
+  return count === String(EVENT_TRIGGER_NAMES.length) && comment === setupComment(digest);
 }
 
 async function observeSlot(session: ClientSession, name: string): Promise<ObservedSlot | null> {

@@ -15,9 +15,6 @@ import {
 /** Prefix of the message that says that the publication itself changed: what it sends is another set of rows from here on. */
 export const PUBLICATION_MESSAGE_PREFIX = 'skerry.publication';
 
-/** Grows when the functions change; stored as the schema's comment. */
-export const SETUP_VERSION = 1;
-
 /** A message of rows is closed after this many bytes of text. */
 const ROWS_MESSAGE_BYTES = 200_000;
 
@@ -56,7 +53,6 @@ export function eventTriggersSql(publication: string): string[] {
   const name = sqlLiteral(publication);
   return [
     'CREATE SCHEMA IF NOT EXISTS skerry',
-    `COMMENT ON SCHEMA skerry IS ${sqlLiteral(`skerry ${SETUP_VERSION}: change propagation; removed by skerry up --clean`)}`,
     'GRANT USAGE ON SCHEMA skerry TO PUBLIC',
     ...Object.keys(EVENTS).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
     // What a command is about to change cannot be asked for afterwards: column types and enum labels are noted before it.
@@ -214,6 +210,16 @@ const FUNCTIONS: Record<keyof typeof EVENTS, string> = {
   skerry_drop: 'on_drop',
   skerry_ddl_end: 'on_ddl_end',
 };
+
+/** Statement that remembers which version of the objects is there. */
+export function commentSql(digest: string): string {
+  return `COMMENT ON SCHEMA skerry IS ${sqlLiteral(setupComment(digest))}`;
+}
+
+/** `digest` identifies the statements: other objects are another version. */
+export function setupComment(digest: string): string {
+  return `change propagation by skerry, version ${digest}; skerry up --clean removes it`;
+}
 
 /** Statement that makes the publication. `tables` are names as the user wrote them, schema.name; empty takes all. */
 export function createPublicationSql(publication: string, tables: readonly { schema: string; name: string }[]): string {
