@@ -1,6 +1,6 @@
 // Every kind of change, from a real core through a relay to a replica: in the end both hold the same rows.
 
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, beforeAll, expect, test, setDefaultTimeout } from 'bun:test';
 import { needs, startPostgres, type TestPostgres } from '../../test/harness.ts';
 import {
   caughtUp,
@@ -14,6 +14,9 @@ import {
 import { checksumSql, CHECKSUM_SETTINGS } from '../replica/checksum.ts';
 import { isStored } from '../replica/layout.ts';
 import { ReplicaReader } from '../replica/reader.ts';
+
+// Every step waits for its condition; this only bounds a test that is stuck.
+setDefaultTimeout(60_000);
 
 for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${one}`))) {
   let postgres: TestPostgres;

@@ -1,6 +1,9 @@
-import { expect, test } from 'bun:test';
+import { expect, test, setDefaultTimeout } from 'bun:test';
 import { needs, startPostgres } from '../../test/harness.ts';
 import { caughtUp, startRelay, startReplica, upstreamOf, upstreamRelay } from '../../test/relay.ts';
+
+// Every step waits for its condition; this only bounds a test that is stuck.
+setDefaultTimeout(60_000);
 
 for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${one}`))) {
   test(`${version}: rows there before and rows that come reach an edge, also behind a second relay`, async () => {

@@ -1,8 +1,11 @@
 // PostgreSQL's own programs as subscribers of a relay: they get the same transactions as from the core itself.
 
-import { expect, test } from 'bun:test';
+import { expect, test, setDefaultTimeout } from 'bun:test';
 import { clientProgram, needs, startPostgres, type TestPostgres } from '../../test/harness.ts';
 import { PEER, startRelay, until, upstreamOf, type TestRelay } from '../../test/relay.ts';
+
+// Every step waits for its condition; this only bounds a test that is stuck.
+setDefaultTimeout(60_000);
 
 /** Everything pg_recvlogical prints between now and `until`, as hex messages. */
 async function receive(

@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, beforeAll, expect, test, setDefaultTimeout } from 'bun:test';
 import { needs, startPostgres, type TestPostgres } from '../../../test/harness.ts';
 import type { SchemaChange, TableImage, TableRows } from '../../contracts/catalogue.ts';
 import { readLogicalMessage, TAG_MESSAGE } from '../frames.ts';
 import { sqlLiteral, tableImagesSql } from './catalogue-sql.ts';
 import { cleanSql, createPublicationSql, eventTriggersSql } from './setup-sql.ts';
+
+// Every step waits for its condition; this only bounds a test that is stuck.
+setDefaultTimeout(60_000);
 
 for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${one}`))) {
   let postgres: TestPostgres;
