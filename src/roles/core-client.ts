@@ -6,7 +6,7 @@ import { createRandom } from '../runtime/random.ts';
 import type { Clock } from '../base/clock.ts';
 import type { SessionWorld } from '../session/client-login.ts';
 import { ClientSession, type QueryResult } from '../session/client-session.ts';
-import { parseConnectionString } from '../session/connection-string.ts';
+import { connectionTarget } from './connection.ts';
 
 export function sessionWorld(clock: Clock): SessionWorld {
   return { clock, net: createNet(), random: createRandom(), crypto: createCrypto() };
@@ -50,7 +50,7 @@ export class CoreClient implements AsyncDisposable {
   async #connected(): Promise<ClientSession> {
     const kept = await this.#session?.catch(() => null);
     if (kept !== null && kept !== undefined && !kept.closed) return kept;
-    const target = parseConnectionString(this.#url, { applicationName: 'skerry up' });
+    const target = connectionTarget(this.#url, { applicationName: 'skerry up' });
     this.#session = ClientSession.connect(this.#world, { target });
     return this.#session;
   }

@@ -14,11 +14,11 @@ import { makeFolder } from '../runtime/files.ts';
 import { bunHttp } from '../runtime/http.ts';
 import { currentPid } from '../runtime/process.ts';
 import { bunWorkers } from '../runtime/worker.ts';
-import { parseConnectionString } from '../session/connection-string.ts';
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
 import { readSecretFile, readUsersFile, withCredentials } from './secrets.ts';
+import { connectionTarget } from './connection.ts';
 
 /** Runs an edge until the process is told to stop; gives the exit code. */
 export function runEdge(config: Config): Promise<number> {
@@ -33,7 +33,7 @@ export function runEdge(config: Config): Promise<number> {
       name: options.name,
       path: `${options.dir}/replica.sqlite`,
       upstreamUrl: withCredentials(options.upstreamUrl, options.peerUser, readSecretFile(options.peerPasswordFile)),
-      tls: {},
+      tls: connectionTarget(options.upstreamUrl).tls,
       snapshotUrl: options.upstreamHttpUrl,
       publication: core.publication,
       // After a power cut it asks the relay again from the last position that reached the disk.
@@ -61,7 +61,7 @@ export function runEdge(config: Config): Promise<number> {
           port: options.port,
           httpPort: options.httpPort,
           dir: options.dir,
-          core: parseConnectionString(core.databaseUrl),
+          core: connectionTarget(core.databaseUrl),
           users: readUsersFile(options.clientUsersFile),
           trustLoopback: options.clientAuth === 'trust-loopback',
           connectionsMax: options.connectionsMax,

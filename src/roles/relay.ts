@@ -10,12 +10,12 @@ import { bunHttp } from '../runtime/http.ts';
 import { zstdPacker } from '../runtime/pack.ts';
 import { currentPid } from '../runtime/process.ts';
 import type { ClientOptions } from '../session/client-session.ts';
-import { parseConnectionString } from '../session/connection-string.ts';
 import { createRelay, type RelayOptions, type RelayUpstream } from '../stream/relay.ts';
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
 import { readSecretFile, withCredentials } from './secrets.ts';
+import { connectionTarget } from './connection.ts';
 
 /** Runs a relay until the process is told to stop; gives the exit code. */
 export function runRelay(config: Config): Promise<number> {
@@ -86,7 +86,7 @@ function relayOptions(config: Config): RelayOptions {
 function upstreamOf(config: Config, password: string): RelayUpstream {
   const { relay, core } = config;
   const client = (url: string): ClientOptions => ({
-    target: parseConnectionString(url, { applicationName: `skerry ${relay.name}` }),
+    target: connectionTarget(url, { applicationName: `skerry ${relay.name}` }),
   });
   if (relay.upstreamUrl !== '') {
     if (relay.upstreamHttpUrl === '') {

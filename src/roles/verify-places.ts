@@ -10,11 +10,11 @@ import type { TableImage } from '../contracts/catalogue.ts';
 import type { ChecksumReport, TableChecksum } from '../contracts/health.ts';
 import { CHECKSUM_SETTINGS, checksumSql } from '../replica/checksum.ts';
 import { ClientSession, type QueryResult } from '../session/client-session.ts';
-import { parseConnectionString } from '../session/connection-string.ts';
 import { sqlLiteral, tableImagesSql } from '../stream/source/catalogue-sql.ts';
 import { sessionWorld } from './core-client.ts';
 import type { VerifyPlaces } from './verify.ts';
 import type { Place, World } from './world.ts';
+import { connectionTarget } from './connection.ts';
 
 // A checksum reads every row once; a million rows take a few seconds.
 const CHECKSUM_TIMEOUT_MS = 300_000;
@@ -69,7 +69,7 @@ export async function coreChecksum(
   options: Pick<VerifyWorld, 'coreUrl' | 'publication' | 'clock'>,
 ): Promise<ChecksumReport> {
   const world = sessionWorld(options.clock);
-  const target = parseConnectionString(options.coreUrl, { applicationName: 'skerry verify' });
+  const target = connectionTarget(options.coreUrl, { applicationName: 'skerry verify' });
   await using replication = await ClientSession.connect(world, { target, replication: 'database' });
   await using session = await ClientSession.connect(world, { target, parameters: CHECKSUM_SETTINGS });
   const identity = first(await replication.query('IDENTIFY_SYSTEM'));

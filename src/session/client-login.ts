@@ -10,7 +10,7 @@ import { ByteWriter } from '../wire/bytes.ts';
 import { AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, FrameReader } from '../wire/frame.ts';
 import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, writePassword, writeSaslInitial, writeSaslResponse } from '../wire/sasl.ts';
 import { encodeStartup, PROTOCOL_3_0, protocolMajor, type StartupPacket } from '../wire/startup.ts';
-import { type ConnectionTarget, describeTarget, type HostPort } from './connection-string.ts';
+import { type ConnectionTarget, describeTarget, type HostPort, type TlsTexts } from './connection-string.ts';
 import { ServerError } from './faults.ts';
 import { Inbox } from './inbox.ts';
 import { type ClientBinding, SCRAM_NONCE_BYTES, ScramClient } from './scram.ts';
@@ -25,8 +25,8 @@ export interface SessionWorld {
 
 export interface ClientOptions {
   readonly target: ConnectionTarget;
-  /** PEM texts (the target only names the files). */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** Added to the target's own. */
+  readonly tls?: TlsTexts;
   /** `database` for logical replication, `true` for physical. */
   readonly replication?: 'database' | 'true';
   /** More startup parameters; these win over the target's. */
@@ -121,7 +121,7 @@ async function startTls(
   options: ClientOptions,
 ): Promise<TlsFacts | null> {
   const { sslMode, sslNegotiation } = options.target;
-  const { ca, cert, key } = options.tls ?? {};
+  const { ca, cert, key } = { ...options.target.tls, ...options.tls };
   if (sslNegotiation === 'postgres') {
     sendStartup(connection, { tag: 'sslRequest' });
     const answer = await tlsAnswer(inbox);

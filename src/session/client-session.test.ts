@@ -259,20 +259,4 @@ describe('a session', () => {
     expect((await faultOf(session.query('select'))).code).toBe('connection-lost');
     await session.close();
   });
-
-  test('gives up a replication stream when the server falls silent', async () => {
-    const { ReplicationClient } = await import('./replication-client.ts');
-    await using server = await serve(READY, frames.copyBothResponse());
-    const target = parseConnectionString(`postgres://me@127.0.0.1:${server.port}/db?sslmode=disable`);
-    await using client = await ReplicationClient.connect(world, { target });
-    let ended: Error | undefined;
-    await client.startReplication(
-      { slot: 's', lsn: 0n, options: {}, statusEveryMs: 10, silenceMsMax: 60 },
-      { data: () => {}, ended: (error) => (ended = error) },
-    );
-    await waitFor('the end', () => ended !== undefined);
-    expect((ended as Fault).code).toBe('upstream-silent');
-    // Before giving up it asked for a sign.
-    expect(server.received).toMatch(/r[^]{32}\x01/);
-  });
 });

@@ -653,7 +653,7 @@ export async function sendCancel(
   });
   using _timer = clock.after(timeoutMs, () => connection.destroy());
   if (overTls) {
-    const { ca, cert, key: clientKey } = options.tls ?? {};
+    const { ca, cert, key: clientKey } = { ...options.target.tls, ...options.tls };
     if (options.target.sslNegotiation === 'postgres') {
       connection.write(frameOf((writer) => encodeStartup(writer, { tag: 'sslRequest' })));
       if ((await answer) !== 0x53) {

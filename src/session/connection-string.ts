@@ -12,6 +12,15 @@ export interface HostPort {
   readonly port: number;
 }
 
+/** PEM texts. */
+export interface TlsTexts {
+  /** CAs to trust; the system's when not given. */
+  readonly ca?: string;
+  /** Our own certificate and its key, when the server asks for one. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 export interface ConnectionTarget {
   /** Tried in this order; at least one. */
   readonly hosts: readonly HostPort[];
@@ -26,6 +35,8 @@ export interface ConnectionTarget {
   readonly sslRootCert: string | null;
   readonly sslCert: string | null;
   readonly sslKey: string | null;
+  /** Contents of those files: `withTlsFiles` reads them; a string alone cannot. */
+  readonly tls: TlsTexts;
   readonly targetSessionAttrs: TargetSessionAttrs;
   /** For each host: TCP, TLS and login together. */
   readonly connectTimeoutMs: number;
@@ -88,6 +99,7 @@ function targetOf(settings: Settings, defaults: ConnectionDefaults): ConnectionT
     sslRootCert,
     sslCert: take('sslcert'),
     sslKey: take('sslkey'),
+    tls: {},
     targetSessionAttrs: oneOf('target_session_attrs', take('target_session_attrs'), SESSION_ATTRS, 'any'),
     connectTimeoutMs: timeoutOf(take('connect_timeout')),
     parameters: parametersOf(settings, defaults),

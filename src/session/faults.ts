@@ -23,7 +23,7 @@
 //   result-too-large        a result exceeds what the caller allows
 //   session-busy            too many statements wait for this session, or it is in another mode
 
-import { Fault, type FaultOptions } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 
 /** An ErrorResponse. */
@@ -86,8 +86,4 @@ export function errorFieldsOf(error: unknown, severity: 'ERROR' | 'FATAL' = 'ERR
   }
   // A bug of ours: its text may hold anything, so it goes to the log and not to a client.
   return { severity, sqlstate: 'XX000', message: 'internal error' };
-}
-
-export function sessionFault(code: string, options: FaultOptions): Fault {
-  return new Fault(code, options);
 }

@@ -5,8 +5,6 @@ import { wireFault } from './faults.ts';
 
 export const PROTOCOL_3_0 = 196_608;
 export const PROTOCOL_3_2 = 196_610;
-/** 3.1 was never used; a client that asks for it is answered with 3.0. */
-export const PROTOCOL_NEWEST = PROTOCOL_3_2;
 
 export const SSL_REQUEST_CODE = 80_877_103;
 export const GSSENC_REQUEST_CODE = 80_877_104;
@@ -110,7 +108,7 @@ export function negotiate(requested: number, parameters: ReadonlyMap<string, str
   const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
   const minor = protocolMinor(requested);
   // 3.1 does not exist: what it would mean is 3.0, and the client is told so.
-  const version = minor === 0 || minor === 1 ? PROTOCOL_3_0 : PROTOCOL_NEWEST;
+  const version = minor === 0 || minor === 1 ? PROTOCOL_3_0 : PROTOCOL_3_2;
   return { version, announce: version !== requested || unknownOptions.length > 0, unknownOptions };
 }
 
