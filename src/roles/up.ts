@@ -16,6 +16,10 @@ import { Backoff } from '../base/backoff.ts';
 import { keepRunning } from '../base/service.ts';
 import type { Random } from '../base/random.ts';
 import { configFile } from '../config/describe.ts';
+import { type Log, SILENT_LOG } from '../observe/log.ts';
+import { parseConnectionString } from '../session/connection-string.ts';
+import { Core } from '../stream/source/core.ts';
+import { preflight } from '../stream/source/preflight.ts';
 import { type Config, GROUPS } from '../config/options.ts';
 import {
   appendLog,
@@ -58,6 +62,8 @@ const LAYOUT_VERSION = 1;
 interface Layout {
   readonly layout: number;
   readonly core: 'embedded' | 'attached';
+  /** Which Postgres an attached folder follows; two databases of one system are told apart by the role that copies. */
+  readonly systemId?: string;
 }
 
 /** What serves users stops first, what they stand on last. */
@@ -107,9 +113,11 @@ export class Up {
     const lock = lockFolder(dir);
     const supervisor = new Supervisor({ clock, random, event: options.event });
     let client: CoreClient | null = null;
+    let leave = (): Promise<void> => Promise.resolve();
     const dispose = async (): Promise<void> => {
       await client?.close();
       await supervisor.stop(signals.hurry);
+      await leave();
       removeFolder(`${dir}/up.json`);
       lock[Symbol.dispose]();
       if (!config.up.ephemeral) return;
@@ -119,11 +127,17 @@ export class Up {
     const stopEarly = (): void => void supervisor.stop(signals.hurry);
     signals.stop.addEventListener('abort', stopEarly);
     try {
-      writePrivate(`${dir}/layout.json`, `${JSON.stringify(layout)}\n`);
+      const attached = layout.core === 'attached' ? await attach(options) : null;
+      checkSystem(dir, attached);
+      writePrivate(
+        `${dir}/layout.json`,
+        `${JSON.stringify({ ...layout, ...(attached === null ? {} : { systemId: attached.systemId }) })}\n`,
+      );
       makeFolder(`${dir}/log`, 0o700);
       const peerPasswordFile = `${dir}/peer-password`;
       ensureSecret(peerPasswordFile, () => newSecret(random));
-      const core = await startCore(options, dir, supervisor);
+      leave = attached?.leave ?? leave;
+      const core = attached ?? (await startCore(options, dir, supervisor));
       client = new CoreClient(sessionWorld(clock), core.url);
       const sample = chooseSample(options, client);
       // Before the relay starts, so that the rows are there when the world is ready.
@@ -149,7 +163,18 @@ export class Up {
           stopTimeoutMs: config.up.stopTimeoutMs,
         });
       };
-      await supervisor.start(role('relay', 'relay', relayConfig(input, config, peerPasswordFile)), STAGE.relay);
+      await supervisor.start(
+        role(
+          'relay',
+          'relay',
+          relayConfig(
+            input,
+            { ...config, core: { ...config.core, slot: core.slot ?? config.core.slot } },
+            peerPasswordFile,
+          ),
+        ),
+        STAGE.relay,
+      );
       await Promise.all(
         world.edges.map((edge, index) =>
           supervisor.start(role('edge', edge.name, edgeConfig(input, config, index, peerPasswordFile)), STAGE.edges),
@@ -215,18 +240,64 @@ async function startCore(
   options: UpOptions,
   dir: string,
   supervisor: Supervisor,
-): Promise<{ url: string; passFile: string | null }> {
+): Promise<{ readonly url: string; readonly passFile: string | null; readonly slot?: string }> {
   const { config, random } = options;
-  if (config.core.databaseUrl !== '') return { url: config.core.databaseUrl, passFile: null };
   const core = await prepareEmbeddedCore({
     dir,
-    port: config.up.portBase + 40,
+    port: worldPorts(config.up.portBase, 0).core,
     ephemeral: config.up.ephemeral,
     createPassword: () => newSecret(random),
     stopTimeoutMs: config.up.stopTimeoutMs,
   });
   await supervisor.start(core.unit, STAGE.core);
   return core;
+}
+
+interface Attached {
+  readonly url: string;
+  readonly passFile: null;
+  readonly slot: string;
+  readonly systemId: string;
+  /** Takes away what an ephemeral world made on the core. */
+  readonly leave: () => Promise<void>;
+}
+
+/** Looks whether a database of the user's can be followed. Changes nothing in it. */
+async function attach(options: UpOptions): Promise<Attached> {
+  const { config, event } = options;
+  const { databaseUrl, publication, tables } = config.core;
+  // A slot of its own: an ephemeral world must not take that of a lasting one, nor leave it behind.
+  const slot = config.up.ephemeral ? `${config.core.slot}_${newSecret(options.random).slice(0, 8)}` : config.core.slot;
+  const client = { target: parseConnectionString(databaseUrl, { applicationName: 'skerry up' }) };
+  const world = sessionWorld(options.clock);
+  const found = await preflight(world, { client, publication, slot, tables });
+  const leave = async (): Promise<void> => {
+    if (!config.up.ephemeral) return;
+    try {
+      const core = new Core(world, SILENT_LOG, { client, publication, slot, tables });
+      if (found.publicationExists) await core.dropSlot();
+      else await core.clean([slot]);
+    } catch (error) {
+      event({
+        event: 'note',
+        message: `something was left on the core (${describeError(error)}); remove it with: skerry up --clean --slot ${slot}`,
+      });
+    }
+  };
+  return { url: databaseUrl, passFile: null, slot, systemId: found.epoch.systemId, leave };
+}
+
+/** `skerry up --clean`: removes publication, slot, event triggers and schema of ours from a database of the user's. */
+export async function cleanCore(config: Config, clock: Clock, log: Log): Promise<void> {
+  const { databaseUrl, publication, slot, tables } = config.core;
+  if (databaseUrl === '') {
+    throw new Fault('config-missing', {
+      message: '--clean needs --database-url: it says which database to clean',
+      hint: 'the embedded core goes with its folder',
+    });
+  }
+  const client = { target: parseConnectionString(databaseUrl, { applicationName: 'skerry up --clean' }) };
+  await new Core(sessionWorld(clock), log, { client, publication, slot, tables }).clean([slot]);
 }
 
 /** Throws when the folder is not ours, or not of this version. Touches nothing. */
@@ -261,6 +332,18 @@ function checkLayout(dir: string, wanted: Layout): void {
           : 'give the same --database-url again, or another --dir',
     });
   }
+}
+
+/** Throws when the folder follows another Postgres than the one found. */
+function checkSystem(dir: string, attached: Attached | null): void {
+  const text = readTextFile(`${dir}/layout.json`);
+  if (text === null || attached === null) return;
+  const { systemId } = JSON.parse(text) as Layout;
+  if (systemId === undefined || systemId === attached.systemId) return;
+  throw new Fault('folder-other-core', {
+    message: `${dir} follows the Postgres system ${systemId}, and --database-url leads to system ${attached.systemId}`,
+    hint: 'give the other database a folder of its own with --dir',
+  });
 }
 
 /** 32 random bytes in letters that need no quoting anywhere. */

@@ -4,10 +4,12 @@
 // every second, with events above it; a pipe gets plain lines.
 
 import process from 'node:process';
+import { Option } from 'commander';
 import { describeError } from '../../base/fault.ts';
 import { sleepQuietly } from '../../base/service.ts';
+import { SILENT_LOG } from '../../observe/log.ts';
 import { answersPerSecond, askStatus, type PlaceStatus } from '../../roles/status.ts';
-import { Up, type UpEvent, type UpOptions } from '../../roles/up.ts';
+import { cleanCore, Up, type UpEvent, type UpOptions } from '../../roles/up.ts';
 import { commandsToTry } from '../../roles/world.ts';
 import { createClock } from '../../runtime/clock.ts';
 import { bunHttp } from '../../runtime/http.ts';
@@ -23,7 +25,19 @@ export const upCommand = makeCommand({
   name: 'up',
   summary: 'Run a core Postgres (or attach to yours), a relay and edges on this machine.',
   groups: ['up', 'core', 'log'],
-  async action({ config, json }) {
+  own: [
+    new Option('--clean', 'Remove publication, slot and event triggers from the database of --database-url, and end.'),
+  ],
+  async action({ config, json, own }) {
+    if (own['clean'] === true) {
+      await cleanCore(config, createClock(), SILENT_LOG);
+      terminal.write(
+        json
+          ? '{"cleaned":true}\n'
+          : 'removed publication, slot, event triggers and the schema skerry; the tables are untouched\n',
+      );
+      return EXIT.ok;
+    }
     const signals = stopSignals();
     const clock = createClock();
     const screen = new Screen();
