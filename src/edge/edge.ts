@@ -336,7 +336,7 @@ class EdgeServer implements Edge {
       sees: (lsn) => this.#engine.sees(lsn),
       mayRead: (plan) => this.#knowledge.mayRead(plan),
       rywWaitMs: options.rywWaitMs ?? RYW_WAIT_MS,
-      connect: () => this.#connectForward(),
+      connect: (startup) => this.#connectForward(startup),
       limits: {
         statementsMax: options.preparedStatementsMax ?? PREPARED_STATEMENTS_MAX,
         statementTimeoutMs: options.statementTimeoutMs,
@@ -355,7 +355,7 @@ class EdgeServer implements Edge {
     return this.#sharedDeps;
   }
 
-  async #connectForward(): Promise<ClientSession> {
+  async #connectForward(startup: Readonly<Record<string, string>>): Promise<ClientSession> {
     const { forwardConnectionsMax, name } = this.#options;
     if (this.#upstreamConnections >= forwardConnectionsMax) {
       throw new Fault('too-many-connections', {
@@ -367,7 +367,7 @@ class EdgeServer implements Edge {
     }
     this.#upstreamConnections += 1;
     try {
-      const session = await this.#connectCore(`skerry ${name}`);
+      const session = await this.#connectCore(`skerry ${name}`, startup);
       // The session replaces this as soon as it takes the link over; until then, and after, its end frees the place.
       return this.#counted(session);
     } catch (error) {
@@ -399,14 +399,17 @@ class EdgeServer implements Edge {
     return session;
   }
 
-  async #connectCore(applicationName: string): Promise<ClientSession> {
+  async #connectCore(applicationName: string, startup: Readonly<Record<string, string>> = {}): Promise<ClientSession> {
     const { clock, net, random, crypto } = this.#deps;
     const away = this.#coreAway;
     if (away !== null && clock.now() < away.until) throw away.error;
     try {
       const session = await ClientSession.connect(
         { clock, net, random, crypto },
-        { target: this.#options.core, parameters: { application_name: applicationName, client_encoding: 'UTF8' } },
+        {
+          target: this.#options.core,
+          parameters: { application_name: applicationName, client_encoding: 'UTF8', ...startup },
+        },
       );
       this.#coreAway = null;
       return session;

@@ -38,7 +38,7 @@ export interface ForwarderDeps {
   /** True when a local read now sees everything up to `lsn`. */
   readonly sees: (lsn: Lsn) => boolean;
   /** Opens an authenticated connection to the core. Rejects with a Fault that can be told to the client. */
-  readonly connect: () => Promise<UpstreamLink>;
+  readonly connect: (startup: Readonly<Record<string, string>>) => Promise<UpstreamLink>;
   readonly rywWaitMs: number;
   /** Name of the role that all clients act as. */
   readonly user: () => string;
@@ -189,7 +189,7 @@ export class Forwarder {
   }
 
   async #connect(): Promise<Upstream> {
-    const link = await this.#deps.connect();
+    const link = await this.#deps.connect(this.#settings.startup);
     if (this.#ended) {
       link.destroy();
       throw coreAwayFault(null);

@@ -17,7 +17,7 @@ import { ByteWriter } from '../wire/bytes.ts';
 import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
 import type { SessionSettings } from './settings.ts';
 import { bindPlan } from './sql/bind.ts';
-import type { LocalPlan, Planned, PlanningSession, Script } from './sql/plan.ts';
+import type { ForwardPlan, LocalPlan, Planned, PlanningSession, Script } from './sql/plan.ts';
 
 /** A result of an index lookup that grows beyond this is left to a slow lane, so that one client cannot hold up the others. */
 const FAST_ROWS_MAX = 1000;
@@ -94,12 +94,21 @@ export class LocalEngine {
   }
 
   script(text: string, settings: SessionSettings): Script {
-    return this.#enter() ? this.#planner.script(text, settings.planning) : scriptWithoutReplica(text);
+    if (!this.#enter()) return wholeScript(text, NOT_READY_PLAN);
+    try {
+      return this.#planner.script(text, settings.planning);
+    } catch (error) {
+      return wholeScript(text, this.#unplannable(error));
+    }
   }
 
   statement(text: string, parameterTypes: readonly number[], settings: SessionSettings): Planned {
-    if (this.#enter()) return this.#planner.statement(text, parameterTypes, settings.planning);
-    return { plan: NOT_READY_PLAN, literals: [] };
+    if (!this.#enter()) return { plan: NOT_READY_PLAN, literals: [] };
+    try {
+      return this.#planner.statement(text, parameterTypes, settings.planning);
+    } catch (error) {
+      return { plan: this.#unplannable(error), literals: [] };
+    }
   }
 
   /** The prepared form of a plan of this version; null when the replica cannot be read now. */
@@ -211,6 +220,13 @@ export class LocalEngine {
     this.#void();
     this.#catalogue = reader.catalogue();
     this.#catalogueVersion = Number(row[3]);
+  }
+
+  /** A bug of the planner costs a round trip to the core, not the session. */
+  #unplannable(error: unknown): ForwardPlan {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#deps.log.error('edge.planner-failed', { message });
+    return { kind: 'forward', reason: 'unproven-syntax', detail: 'it could not be planned here', write: true };
   }
 
   /** Forgets everything that was derived from the catalogue. */
@@ -363,14 +379,14 @@ function describe(plan: LocalPlan, formats: readonly number[]): Buffer {
   return writer.take();
 }
 
-const NOT_READY_PLAN = {
+const NOT_READY_PLAN: ForwardPlan = {
   kind: 'forward',
   reason: 'unknown-table',
   detail: 'the replica of this edge is not complete yet',
   write: true,
-} as const;
+};
 
-/** Without a catalogue nothing can be planned: everything goes to the core as one statement. */
-function scriptWithoutReplica(text: string): Script {
-  return { statements: [{ plan: NOT_READY_PLAN, literals: [], start: 0, end: text.length }], syntaxError: null };
+/** What cannot be taken apart goes to the core as one statement. */
+function wholeScript(text: string, plan: ForwardPlan): Script {
+  return { statements: [{ plan, literals: [], start: 0, end: text.length }], syntaxError: null };
 }

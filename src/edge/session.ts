@@ -143,6 +143,9 @@ export class EdgeSession implements SessionOwner {
   #copyPaused = false;
   #room: (() => void) | null = null;
   #ended = false;
+  /** What the client was told of the reported settings; null while that is what holds. */
+  #reported: Map<string, string> | null = null;
+  #reportsDue = false;
 
   constructor(deps: SessionDeps, server: ServerSession) {
     this.#deps = deps;
@@ -158,6 +161,10 @@ export class EdgeSession implements SessionOwner {
         (token as SessionPreparedStatement).upstream = true;
       },
       drained: () => this.#upstreamDrained(),
+      beforeReady: () => {
+        this.#writeReports();
+        this.#server.flush();
+      },
       unnamedGone: () => {
         const unnamed = this.#statements?.get('');
         if (unnamed !== undefined) unnamed.upstream = false;
@@ -217,6 +224,7 @@ export class EdgeSession implements SessionOwner {
     );
   }
 
+  /** Sends what is there, because something that takes time or is relayed comes next. */
   #write(): void {
     this.#server.flush();
   }
@@ -264,6 +272,9 @@ export class EdgeSession implements SessionOwner {
 
   #learn(name: string, value: string): void {
     if (!isKnownSetting(name)) return;
+    // The client has just been told of it.
+    this.#reported ??= new Map(this.#settings.reportedNow());
+    this.#reported.set(settingDisplayName(name), value);
     this.#settings.learn(name, value);
     if (name === 'client_encoding' && value !== 'UTF8') this.#forward.hold('encoding');
   }
@@ -333,7 +344,7 @@ export class EdgeSession implements SessionOwner {
     }
     if (statements.length === 0) {
       writeEmptyQueryResponse(this.#out);
-      writeReadyForQuery(this.#out, this.#status);
+      this.#writeReady();
       return undefined;
     }
     if (statements.length === 1) {
@@ -351,7 +362,7 @@ export class EdgeSession implements SessionOwner {
     switch (plan.kind) {
       case 'empty':
         writeEmptyQueryResponse(this.#out);
-        writeReadyForQuery(this.#out, this.#status);
+        this.#writeReady();
         return undefined;
       case 'forward':
         return this.#forwardFrame(frame, plan, plan.write);
@@ -390,7 +401,7 @@ export class EdgeSession implements SessionOwner {
       const rows = prepared.writeRows(values, TEXT_FORMATS, out);
       if (rows >= 0) {
         writeCommandComplete(out, selectTag(rows));
-        writeReadyForQuery(out, this.#status);
+        this.#writeReady();
         this.#countLocal(ANSWERED_FAST);
         return undefined;
       }
@@ -406,7 +417,7 @@ export class EdgeSession implements SessionOwner {
 
   #simpleEnd(_step: Step): undefined {
     this.#skipUntilSync = false;
-    writeReadyForQuery(this.#out, this.#status);
+    this.#writeReady();
     return undefined;
   }
 
@@ -525,8 +536,23 @@ export class EdgeSession implements SessionOwner {
   /** SET and the like, where the core has the say; what it accepts is kept for the next connection. */
   async #forwardSession(frame: Uint8Array, plan: SessionPlan): Promise<void> {
     const why = { reason: 'session', detail: `${plan.statement.type} is the core's to judge` };
+    await this.#prepareNamed(plan.statement, why);
     await this.#forwardFrame(frame, why, isChangingSession(plan.statement));
     this.#afterSession(plan.statement, this.#lastResult);
+  }
+
+  /** EXECUTE may name a statement that was prepared by the protocol and only here. */
+  async #prepareNamed(statement: SessionStatement, why: Why): Promise<void> {
+    const named = statement.type === 'execute' ? this.#statements?.get(statement.name) : undefined;
+    if (named === undefined || named.upstream) return;
+    try {
+      await this.#forward.prepare(this.#transaction);
+      const { error } = await this.#forward.upstream.prepare(named.name, named.sql, named.parameterTypes);
+      named.upstream = error === null;
+    } catch {
+      // Then the statement itself cannot be forwarded either, and that is told.
+      this.#deps.counts.forwarded(why.reason);
+    }
   }
 
   /** `changing`: it may have changed what local answers depend on, if it did not fail. */
@@ -901,7 +927,7 @@ export class EdgeSession implements SessionOwner {
     const planned = portal.statement?.planned;
     const why = planned === undefined ? null : whyOf(planned);
     return this.#inSegment(() => {
-      if (planned === undefined || planned.plan.kind !== 'forward' || planned.plan.write) this.#segmentChanging = true;
+      if (planned === undefined || isChanging(planned)) this.#segmentChanging = true;
       this.#copyMode = 'extended';
       this.#forward.upstream.sendCounted(frame);
       this.#segmentWhy = why;
@@ -1008,7 +1034,7 @@ export class EdgeSession implements SessionOwner {
     if (this.#segmentUpstream) return this.#syncUpstream(frame);
     this.#skipUntilSync = false;
     if (this.#transaction.where === 'none') this.#endPortals();
-    writeReadyForQuery(this.#out, this.#status);
+    this.#writeReady();
     return undefined;
   }
 
@@ -1022,11 +1048,11 @@ export class EdgeSession implements SessionOwner {
         for (const statement of this.#segmentSession) this.#afterSession(statement, result);
       } else {
         // The connection broke earlier in this segment, and the client was told.
-        writeReadyForQuery(this.#out, this.#status);
+        this.#writeReady();
       }
     } catch (error) {
       this.#fail(forwardError(error, this.#segmentWhy, null));
-      writeReadyForQuery(this.#out, this.#status);
+      this.#writeReady();
     } finally {
       for (const [statement, whose] of this.#segmentParsed) {
         const isKnown = this.#statements?.get(statement.name) === statement;
@@ -1359,7 +1385,9 @@ export class EdgeSession implements SessionOwner {
         }
         break;
       case 'reset':
-        if (statement.name === null) this.#settings.resetAll();
+        if (statement.name !== null) break;
+        this.#settings.resetAll();
+        this.#settings.upstreamOpened();
         break;
       case 'deallocate':
         if (statement.name === null) this.#statements?.clear();
@@ -1369,6 +1397,7 @@ export class EdgeSession implements SessionOwner {
         if (statement.target !== 'all') break;
         this.#statements?.clear();
         this.#settings.resetAll();
+        this.#settings.upstreamOpened();
         this.#forward.discarded();
         break;
       default:
@@ -1376,13 +1405,26 @@ export class EdgeSession implements SessionOwner {
     }
   }
 
-  /** Tells the client the reported settings that `change` changes. */
+  /** Does something to the settings; what of it is reported goes out before the next ReadyForQuery, as Postgres does it. */
   #withReports(change: () => void): void {
-    const before = this.#settings.reportedNow();
+    this.#reported ??= new Map(this.#settings.reportedNow());
+    this.#reportsDue = true;
     change();
+  }
+
+  #writeReports(): void {
+    if (!this.#reportsDue || this.#reported === null) return;
+    this.#reportsDue = false;
     for (const [name, value] of this.#settings.reported()) {
-      if (before.get(name) !== value) writeParameterStatus(this.#out, settingDisplayName(name), value);
+      if (this.#reported.get(name) === value) continue;
+      this.#reported.set(name, value);
+      writeParameterStatus(this.#out, name, value);
     }
+  }
+
+  #writeReady(): void {
+    this.#writeReports();
+    writeReadyForQuery(this.#out, this.#status);
   }
 
   #warn(sqlstate: string, message: string): void {
@@ -1535,6 +1577,12 @@ function isChangingSession(statement: SessionStatement): boolean {
     statement.type !== 'savepoint' &&
     statement.type !== 'release'
   );
+}
+
+/** Whether running it may change what local answers depend on. */
+function isChanging({ plan }: Planned): boolean {
+  if (plan.kind === 'forward') return plan.write;
+  return plan.kind === 'session' && isChangingSession(plan.statement);
 }
 
 /** Session statements that this edge may do itself; the others always go to the core. */

@@ -254,9 +254,14 @@ export class SessionSettings {
     return new Map(this.reported());
   }
 
-  /** A new upstream connection knows nothing yet. */
+  /** What a connection to the core made for this session is to be started with. */
+  get startup(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#startup);
+  }
+
+  /** The upstream connection is as it was started. */
   upstreamOpened(): void {
-    this.#told = new Map();
+    this.#told = new Map(this.#startup);
   }
 
   upstreamClosed(): void {

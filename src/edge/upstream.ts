@@ -9,7 +9,7 @@
 import type { ClientSession } from '../session/client-session.ts';
 import { BACKEND, decodeBackend, type ErrorFields, type TransactionStatus } from '../wire/backend.ts';
 import { asBuffer, ByteWriter } from '../wire/bytes.ts';
-import { FRONTEND } from '../wire/frontend.ts';
+import { encodeFrontend, FRONTEND } from '../wire/frontend.ts';
 
 /** Frames to the core are collected up to this size, so that a batch of messages is one write. */
 const SEND_BUFFER_BYTES = 64 * 1024;
@@ -19,6 +19,8 @@ export interface UpstreamEvents {
   relay(bytes: Uint8Array): void;
   /** A setting the core reports, after it was relayed. */
   parameter(name: string, value: string): void;
+  /** ReadyForQuery is about to be relayed; everything before it has been. */
+  beforeReady(): void;
   /** The core waits for COPY data: the client's frames go straight up until it is done. */
   copyIn(): void;
   /** A ParseComplete that belongs to `token` arrived. */
@@ -141,12 +143,22 @@ export class Upstream {
 
   /** Runs our own SQL between the client's batches. Rejects with UpstreamLost. */
   exec(sql: string): Promise<ExecResult> {
+    return this.#own((writer) => encodeFrontend(writer, { tag: 'query', sql }));
+  }
+
+  /** Prepares a statement that was only known here, between the client's batches. */
+  prepare(statement: string, sql: string, parameterTypes: readonly number[]): Promise<ExecResult> {
+    return this.#own((writer) => {
+      encodeFrontend(writer, { tag: 'parse', statement, sql, parameterTypes });
+      encodeFrontend(writer, { tag: 'sync' });
+    });
+  }
+
+  #own(write: (writer: ByteWriter) => void): Promise<ExecResult> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new UpstreamLost(this.#lastFatal));
       this.#exec = { resolve, reject, rows: [], error: null };
-      const mark = this.#out.beginMessage(FRONTEND.query);
-      this.#out.cString(sql);
-      this.#out.endMessage(mark);
+      write(this.#out);
       this.flush();
     });
   }
@@ -284,10 +296,11 @@ export class Upstream {
         }
         return true;
       case BACKEND.parameterStatus: {
+        // What our own settings replay causes is nothing new.
+        if (this.#exec !== null) return false;
         const message = decodeBackend(type, buffer, start, end);
         if (message.tag === 'parameterStatus') this.#events.parameter(message.name, message.value);
-        // What our own settings replay causes is nothing new to the client.
-        return this.#exec === null;
+        return true;
       }
       case BACKEND.notificationResponse:
         return true;
@@ -380,6 +393,8 @@ export class Upstream {
     this.#failed = false;
     this.#tag = '';
     if (relaying === null) return true;
+    this.#relayPieces();
+    this.#events.beforeReady();
     this.#ready = () => relaying.resolve(result);
     return relaying.relayReady;
   }
