@@ -15,6 +15,7 @@ import type { Log } from '../observe/log.ts';
 import type { ClientSession } from '../session/client-session.ts';
 import { BUILT_IN_SETTINGS, type Defaults, PROBED_SETTINGS, quoteLiteral, type SettingsOwner } from './settings.ts';
 import type { LocalPlan } from './sql/plan.ts';
+import { NO_SHADOWS, SHADOWS_SQL, type Shadows, shadowsOf } from './sql/shadows.ts';
 
 const REFRESH_MS = 30_000;
 
@@ -33,6 +34,8 @@ export interface CoreFacts {
   /** OIDs of tables the role may SELECT from as a whole. */
   readonly readableTables: readonly number[];
   readonly schemas: readonly string[];
+  /** The database's own functions and operators that hide built-in ones: see sql/shadows.ts. */
+  readonly shadows: readonly string[];
 }
 
 export interface CoreKnowledgeDeps {
@@ -65,6 +68,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
   #facts: CoreFacts | null = null;
   #readable: ReadonlySet<number> = new Set();
   #schemas: ReadonlySet<string> = new Set();
+  #shadows = NO_SHADOWS;
   #version = 0;
   #session: ClientSession | null = null;
   #wake: (() => void) | null = null;
@@ -101,6 +105,11 @@ export class CoreKnowledge implements Service, SettingsOwner {
 
   hasSchema(name: string): boolean {
     return this.#facts === null || this.#schemas.has(name);
+  }
+
+  /** Another object when it has changed. */
+  get shadows(): Shadows {
+    return this.#shadows;
   }
 
   /** Unknown is no. */
@@ -142,6 +151,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
     const settings = await session.query(SETTINGS_SQL);
     const tables = await session.query(TABLES_SQL);
     const schemas = await session.query(SCHEMAS_SQL);
+    const shadows = await session.query(SHADOWS_SQL);
     const user = await session.query('SELECT current_user');
     const facts: CoreFacts = {
       user: user.rows[0]?.[0] ?? this.#userConfigured,
@@ -152,6 +162,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
       },
       readableTables: tables.rows.map(([oid]) => Number(oid)).sort((a, b) => a - b),
       schemas: schemas.rows.map(([name]) => String(name)).sort(),
+      shadows: shadows.rows.map(([name]) => String(name)).sort(),
     };
     const text = JSON.stringify(facts);
     if (this.#facts !== null && JSON.stringify(this.#facts) === text) return;
@@ -207,6 +218,8 @@ export class CoreKnowledge implements Service, SettingsOwner {
     this.#facts = facts;
     this.#readable = new Set(facts.readableTables);
     this.#schemas = new Set(facts.schemas);
+    // Absent in facts remembered by an older version: then they are asked for soon.
+    this.#shadows = shadowsOf(facts.shadows ?? []);
     this.#version += 1;
   }
 }

@@ -31,7 +31,7 @@ import { LocalEngine, type StatementPlanner } from './local.ts';
 import { EdgeSession, type SessionDeps } from './session.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
-import { Planner } from './sql/planner.ts';
+import { Planner, PLANNER_DEFAULTS } from './sql/planner.ts';
 
 export interface EdgeDeps {
   readonly clock: Clock;
@@ -144,7 +144,7 @@ class EdgeServer implements Edge {
       clock,
       feed,
       log,
-      planner: deps.planner ?? ((catalogue) => new Planner(catalogue)),
+      planner: deps.planner ?? ((catalogue) => new Planner(catalogue, PLANNER_DEFAULTS, () => this.#knowledge.shadows)),
       user: () => this.#knowledge.user,
     });
     this.#slowLanes = new SlowLanes(deps.startSlowLane, {

@@ -62,19 +62,22 @@ export class Planner {
   readonly #contexts = new Map<string, string>();
   #version = -1;
   #catalogueSeen: Catalogue | null = null;
-  #shadows = NO_SHADOWS;
+  readonly #shadows: () => Shadows;
+  #shadowsSeen: Shadows = NO_SHADOWS;
   #parsed = 0;
 
-  /** `catalogue` gives the replica's catalogue as it is now. */
-  constructor(catalogue: () => Catalogue, options: PlannerOptions = PLANNER_DEFAULTS) {
+  /**
+   * `catalogue` gives the replica's catalogue as it is now; `shadows` what is known of the core's own functions and
+   * operators: another object when that has changed.
+   */
+  constructor(
+    catalogue: () => Catalogue,
+    options: PlannerOptions = PLANNER_DEFAULTS,
+    shadows: () => Shadows = () => NO_SHADOWS,
+  ) {
+    this.#shadows = shadows;
     this.#catalogue = catalogue;
     this.#cache = new PlanCache({ countMax: options.plansCountMax, bytesMax: options.plansBytesMax });
-  }
-
-  /** Told when the core's own functions and operators are known to have changed. */
-  setShadows(shadows: Shadows): void {
-    this.#shadows = shadows;
-    this.#cache.clear();
   }
 
   /** For metrics: plans kept, their rough size, and texts that had to be parsed so far. */
@@ -177,7 +180,7 @@ export class Planner {
     const { node } = statement;
     try {
       const select = node['SelectStmt'];
-      if (select !== undefined) return planSelect(select, context, this.#shadows);
+      if (select !== undefined) return planSelect(select, context, this.#shadowsSeen);
       const session = sessionStatement(node, {
         text: context.text,
         start: statement.start,
@@ -205,7 +208,9 @@ export class Planner {
 
   #current(): Catalogue {
     const catalogue = this.#catalogue();
-    if (catalogue !== this.#catalogueSeen || catalogue.version !== this.#version) {
+    const shadows = this.#shadows();
+    if (catalogue !== this.#catalogueSeen || catalogue.version !== this.#version || shadows !== this.#shadowsSeen) {
+      this.#shadowsSeen = shadows;
       this.#catalogueSeen = catalogue;
       this.#version = catalogue.version;
       this.#cache.clear();

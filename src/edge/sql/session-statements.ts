@@ -129,7 +129,8 @@ function settingText(node: Node, context: StatementContext): string {
   const constant = constantText(node);
   if (constant !== undefined && constant !== null) return constant;
   // SET TIME ZONE INTERVAL '…': kept as written.
-  const start = context.offset((node['TypeCast']?.['location'] as number | undefined) ?? 0);
+  const type = node['TypeCast']?.['typeName'] as Fields | undefined;
+  const start = context.offset((type?.['location'] as number | undefined) ?? 0);
   return context.text.slice(start, context.end);
 }
 
