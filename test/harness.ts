@@ -280,6 +280,14 @@ function copyTree(from: string, to: string): void {
   if (!copied.success) throw new Error(`copying ${from} failed: ${copied.stderr.toString()}`);
 }
 
+/** A python3 that has psycopg: the first on the PATH may be another one than the distribution's. */
+export function pythonWithPsycopg(): string | null {
+  const candidates = [Bun.which('python3'), '/usr/bin/python3'].filter((one) => one !== null && existsSync(one));
+  const has = (python: string): boolean =>
+    Bun.spawnSync([python, '-c', 'import psycopg'], { stderr: 'ignore' }).success;
+  return (candidates as string[]).find(has) ?? null;
+}
+
 function missingReason(what: string): { reason: string; installable: boolean } | null {
   const version = /^postgres-(\d+)$/.exec(what)?.[1];
   if (version !== undefined) {
@@ -288,12 +296,9 @@ function missingReason(what: string): { reason: string; installable: boolean } |
     return { reason: 'no server programs of that version', installable: version === '18' };
   }
   if (what === 'python-psycopg') {
-    const python = Bun.which('python3');
-    if (python !== null && Bun.spawnSync([python, '-c', 'import psycopg'], { stderr: 'ignore' }).success) return null;
-    return {
-      reason: 'python3 with the psycopg module is not installed (pip install psycopg[binary])',
-      installable: false,
-    };
+    return pythonWithPsycopg() !== null
+      ? null
+      : { reason: 'no python3 has the psycopg module (apt install python3-psycopg)', installable: true };
   }
   return findClientProgram(what) === null
     ? { reason: 'not on the PATH (apt install postgresql)', installable: true }

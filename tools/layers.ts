@@ -27,7 +27,7 @@ export const LAYERS: Record<string, readonly string[]> = {
 export const NPM: Record<string, readonly string[]> = {
   edge: ['libpg-query'],
   config: ['zod', 'yaml'],
-  cli: ['commander', '@clack/prompts'],
+  cli: ['commander'],
 };
 
 /** Platform modules (node:*, bun, bun:*) a folder may import; every folder not named here, none. */

@@ -35,6 +35,6 @@ export async function attachSubscribers(
       if (answer.tag !== 'times') throw new Error(`unexpected answer ${answer.tag}`);
       return answer.times;
     },
-    [Symbol.dispose]: () => void worker.terminate(),
+    [Symbol.dispose]: () => worker.terminate(),
   };
 }

@@ -5,7 +5,7 @@ import { SQL } from 'bun';
 import { Client, Pool } from 'pg';
 import Postgres from 'postgres';
 import { startTestEdge, type TestEdge } from '../edge.ts';
-import { clientProgram, needs, startPostgres, type TestPostgres } from '../harness.ts';
+import { clientProgram, needs, pythonWithPsycopg, startPostgres, type TestPostgres } from '../harness.ts';
 
 let postgres: TestPostgres;
 let edge: TestEdge;
@@ -233,7 +233,10 @@ with psycopg.connect(url, autocommit=True) as c:
 `;
   test('reads, binary, transactions, errors, cursors, COPY, pipeline', async () => {
     const run = async (port: number): Promise<string> => {
-      const child = Bun.spawn(['python3', '-c', script, url(port)], { stdout: 'pipe', stderr: 'pipe' });
+      const child = Bun.spawn([pythonWithPsycopg() ?? 'python3', '-c', script, url(port)], {
+        stdout: 'pipe',
+        stderr: 'pipe',
+      });
       const [out, error] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
       await child.exited;
       return out + error;
