@@ -80,7 +80,7 @@ const faultOf = async (promise: Promise<unknown>): Promise<Fault> => {
 };
 
 describe('a login', () => {
-  test('to a server that is not one, that lies or that falls silent, ends with a clear fault', async () => {
+  test('INVARIANT_I10: to a server that is not one, that lies or that falls silent, ends with a clear fault', async () => {
     const scram = frames.authenticationSasl('SCRAM-SHA-256');
     const cases: [name: string, steps: Step[], code: string, query?: string][] = [
       ['refuses by closing', ['close'], 'connection-lost'],

@@ -97,7 +97,7 @@ describe('connection strings', () => {
     }
   });
 
-  test('are described without the password, however they are printed', () => {
+  test('INVARIANT_I11: are described without the password, however they are printed', () => {
     const target = parseConnectionString('postgres://me:hunter2@h:1,i/db');
     expect(describeTarget(target)).toBe('me@h:1,i:5432/db');
     for (const text of [JSON.stringify(target), inspect(target, { depth: 9 }), String(target.password)]) {

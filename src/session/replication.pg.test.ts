@@ -181,15 +181,13 @@ for (const version of ['15', '18'] as const) {
       await postgres.sql('truncate t restart identity');
       await postgres.sql(`select pg_logical_emit_message(true, 'prefix', 'content')`);
       await waitFor('the message', () => recorder.lines.at(-2)?.startsWith('M') === true);
-      const lines = recorder.lines.splice(0).filter((line) => line !== 'begin' && line !== 'commit');
-      expect(lines).toEqual([
-        'Y public.mood',
-        'R public.t d *id,big,m',
+      expect(recorder.lines.slice(0, 3)).toEqual(['begin', 'Y public.mood', 'R public.t d *id,big,m']);
+      // The server describes a table again whenever its cache was invalidated, which is not ours to predict.
+      expect(recorder.lines.filter((line) => /^[IUDTM] /.test(line))).toEqual([
         `I 1,${'x'.repeat(10000)},sad`,
         'U  -> 1,~,happy',
         'U K1,NULL,NULL -> 2,~,happy',
         'D K2,NULL,NULL',
-        ...(lines.includes('T 1 false true') ? lines.slice(6, lines.indexOf('T 1 false true')) : []),
         'T 1 false true',
         'M true prefix content',
       ]);

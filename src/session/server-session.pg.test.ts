@@ -49,7 +49,7 @@ describe.skipIf(!needs('psql'))('psql', () => {
       PGPASSWORD: password,
     });
 
-  test('logs in without TLS, with TLS, with channel binding, with a verified certificate', async () => {
+  test('INVARIANT_I9: logs in without TLS, with TLS, with channel binding, with a verified certificate', async () => {
     for (const conninfo of [
       'user=alice sslmode=disable',
       'user=alice sslmode=require',

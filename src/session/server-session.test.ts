@@ -128,7 +128,7 @@ describe('login', () => {
     expect((await full.query('select 2')).tag).toBe('SELECT 1');
   });
 
-  test('a wrong password and an unknown user look the same', async () => {
+  test('INVARIANT_I11: a wrong password and an unknown user look the same', async () => {
     await using server = await startToyServer({ tls: TLS });
     expect(await codeOf(connect(server, 'alice:wrong', 'sslmode=require'))).toBe('password-wrong');
     expect(await codeOf(connect(server, 'mallory:wrong', 'sslmode=disable'))).toBe('password-wrong');
@@ -161,7 +161,7 @@ describe('login', () => {
     expect(await codeOf(connect(server, 'edge-1', 'sslmode=require'))).toBe('password-missing');
   });
 
-  test('without a password only where the operator said so', async () => {
+  test('INVARIANT_I11: without a password only where the operator said so', async () => {
     await using closed = await startToyServer();
     expect(await codeOf(connect(closed, 'alice', 'sslmode=disable'))).toBe('password-missing');
     await using open = await startToyServer({ trustLoopback: true });
@@ -176,7 +176,7 @@ describe('login', () => {
     expect(session.tls).toBeNull();
   });
 
-  test('negotiates the protocol version and unknown options once, before authentication', async () => {
+  test('INVARIANT_I9: negotiates the protocol version and unknown options once, before authentication', async () => {
     await using server = await startToyServer({ trustLoopback: true });
     const cases = [
       { minor: 0, options: {}, announced: null, keyBytes: 4 },
@@ -223,7 +223,7 @@ describe('login', () => {
 });
 
 describe('hostile clients', () => {
-  test('garbage gets a protocol violation and a close', async () => {
+  test('INVARIANT_I10: garbage gets a protocol violation and a close', async () => {
     await using server = await startToyServer({ trustLoopback: true });
     const cases: [string, Uint8Array, string][] = [
       ['an HTTP request', frames.join('GET / HTTP/1.1\r\n\r\n'), 'FATAL 08P01'],
@@ -352,7 +352,7 @@ describe('hostile clients', () => {
     expect(server.closed).toEqual([undefined]);
   });
 
-  test('a client that asks and never reads stops being served, others go on', async () => {
+  test('INVARIANT_I8: a client that asks and never reads stops being served, others go on', async () => {
     await using server = await startToyServer({ trustLoopback: true });
     await using stalled = await login(server);
     stalled.pause();

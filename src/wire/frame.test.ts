@@ -141,7 +141,7 @@ describe('a hostile length', () => {
     expect(faultOf(() => framesOf([frame('p', 'x'.repeat(97))], small))).toBe('frame-too-long');
   });
 
-  test('costs no more memory than the bytes that really came', () => {
+  test('INVARIANT_I8: costs no more memory than the bytes that really came', () => {
     const before = process.memoryUsage().arrayBuffers;
     const readers = Array.from({ length: 200 }, () => {
       const reader = new FrameReader();

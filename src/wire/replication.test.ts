@@ -171,7 +171,7 @@ const COMMANDS: [string, ReplicationCommand][] = [
 ];
 
 describe('replication commands', () => {
-  test('are understood as stock clients send them', () => {
+  test('INVARIANT_I9: are understood as stock clients send them', () => {
     for (const [text, command] of COMMANDS) expect([text, parseReplicationCommand(text)]).toEqual([text, command]);
   });
 
