@@ -99,6 +99,8 @@ export async function startWorld(
         upstream_http_url: `http://127.0.0.1:${relayPorts.httpPort}`,
         peer_password_file: passwordFile,
         client_auth: 'trust-loopback',
+        // An edge that may ask the core would answer before it has the rows, and the figure would be the core's.
+        forward_connections_max: 0,
       },
     );
     edges.push(edge);
@@ -176,7 +178,7 @@ export async function seenAtEdge(
   });
   const answeredAt = performance.now();
   await using open = reader as unknown as PgConnection;
-  // Before its first snapshot an edge refuses reads: that is "not yet", like a row that is missing.
+  // Before its first snapshot an edge has nobody to ask: an error is "not yet", like a row that is missing.
   const seenAt = await until(`${edge.name} shows row ${id}`, async () => {
     edge.check();
     return seesRow(open, id).catch(() => false);
