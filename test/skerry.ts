@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import type { World } from '../src/roles/world.ts';
 import { freePort, waitFor } from './harness.ts';
 
-const MAIN = join(import.meta.dir, '../src/cli/main.ts');
+/** The command's main module. */
+export const MAIN = join(import.meta.dir, '../src/cli/main.ts');
 
 export interface CommandResult {
   readonly code: number;

@@ -44,7 +44,7 @@ export function tableSentence(view: TableView): string {
   const parts = view.rows.map((row) =>
     row.status === null
       ? `${row.name} away (${row.reason})`
-      : `${row.name} ${row.status.position} lag ${lagText(row.status)} rows ${row.status.rows}${row.answersPerSecond === null ? '' : ` ${Math.round(row.answersPerSecond)}/s`}`,
+      : `${row.name} ${row.status.position} lag ${lagText(row.status)} rows ${row.status.rows}${row.answersPerSecond === null || row.status.role === 'relay' ? '' : ` ${Math.round(row.answersPerSecond)}/s`}`,
   );
   return `core ${view.corePosition ?? 'away'} | ${parts.join(' | ')}`;
 }
@@ -64,7 +64,8 @@ function rowCells(row: Row, corePosition: string | null): string[] {
     corePosition === null ? '' : bytesText(distance(status.position, corePosition)),
     lagText(status),
     grouped(status.rows),
-    row.answersPerSecond === null ? '' : grouped(Math.round(row.answersPerSecond)),
+    // A relay answers nobody's statements.
+    row.answersPerSecond === null || status.role === 'relay' ? '' : grouped(Math.round(row.answersPerSecond)),
     row.url,
   ];
 }

@@ -2,6 +2,7 @@
 // clients are served on the main thread.
 
 import packageJson from '../../package.json' with { type: 'json' };
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Config } from '../config/options.ts';
 import type { ReplicaControl } from '../contracts/replica-control.ts';
@@ -73,7 +74,7 @@ export function runEdge(config: Config): Promise<number> {
       const serving = edge.run(stopServing.signal);
       serving.catch(() => {}); // Looked at below, at the latest in `ended`.
       const ports = await edge.listening;
-      await readable(replica, signal);
+      await readable(replica, clock, signal);
       return {
         facts: { role: 'edge', name: options.name, ...ports },
         ended: Promise.race([
@@ -99,14 +100,22 @@ export function runEdge(config: Config): Promise<number> {
   });
 }
 
-/** Waits until there are rows to read. Rejects when the signal aborts or the replica ends. */
-async function readable(replica: ReplicaControl, signal: AbortSignal): Promise<void> {
+// A relay that serves is connected to within moments. One that does not must not keep an edge with rows from being used.
+const LOST_WAIT_MS = 3_000;
+
+/** Waits until there are rows to read, new ones if possible. Rejects when the signal aborts or the replica ends. */
+async function readable(replica: ReplicaControl, clock: Clock, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let patient = true;
   const look = (): void => {
     const { state } = replica.feed.current;
-    if (state === 'streaming' || state === 'lost') resolve();
+    if (state === 'streaming' || (state === 'lost' && !patient)) resolve();
   };
   using _subscription = replica.feed.subscribe(look);
+  using _patience = clock.after(LOST_WAIT_MS, () => {
+    patient = false;
+    look();
+  });
   look();
   signal.addEventListener('abort', () => reject(new Error('told to stop')), { once: true });
   void replica.ended.then(({ reason }) =>

@@ -1,9 +1,21 @@
 import { describe, expect, test } from 'bun:test';
-import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../src/runtime/process.ts';
 import { temporaryFolder, waitFor } from '../harness.ts';
-import { freePortBase, skerry, startUp } from '../skerry.ts';
+import { freePortBase, MAIN, skerry, startUp } from '../skerry.ts';
+
+const DATA_DIR = process.env['SKERRY_DATA_DIR'] ?? join(import.meta.dir, '../../../shared/data');
 
 describe('stopping', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
@@ -72,9 +84,9 @@ describe('refused with one sentence, and nothing is left behind', () => {
 
   test('a port that is taken', async () => {
     const base = freePortBase();
-    for (const offset of [40]) {
+    for (const offset of [40, 50, 101]) {
       using _taken = Bun.listen({ hostname: '127.0.0.1', port: base + offset, socket: { data() {} } });
-      const error = await refuse(['--ephemeral', '--port-base', String(base)]);
+      const error = await refuse(['--ephemeral', '--port-base', String(base), '--edges', '1']);
       expect(error.code).toBe('port-taken');
       expect(error.message).toContain(String(base + offset));
     }
@@ -129,4 +141,86 @@ test('a folder that no other user can enter works for root too: the data is besi
   const core = realpathSync(join(dir, 'core'));
   expect(existsSync(join(core, 'data', 'PG_VERSION'))).toBe(true);
   rmSync(core, { recursive: true });
+});
+
+test.skipIf(process.getuid?.() !== 0)('another user than root can run it all', async () => {
+  using folder = temporaryFolder();
+  const nobody = 65_534;
+  chownSync(folder.path, nobody, nobody);
+  const dir = join(folder.path, 'world');
+  const command = [
+    process.execPath,
+    MAIN,
+    'up',
+    '--json',
+    '--dir',
+    dir,
+    '--edges',
+    '1',
+    '--port-base',
+    String(freePortBase()),
+  ];
+  const child = Bun.spawn(command, {
+    uid: nobody,
+    gid: nobody,
+    cwd: folder.path,
+    env: { PATH: process.env['PATH'], HOME: folder.path },
+    stdout: 'pipe',
+    stderr: 'inherit',
+  });
+  const { value } = await child.stdout.getReader().read();
+  expect(JSON.parse(new TextDecoder().decode(value))).toMatchObject({ ready: true });
+  expect(statSync(join(dir, 'core', 'data')).uid).toBe(nobody);
+  child.kill('SIGTERM');
+  expect(await child.exited).toBe(0);
+});
+
+describe('in a terminal', () => {
+  test.each([
+    ['a table is drawn again and again, Ctrl-C stops in order', 100, '\u0003'],
+    ['a terminal that says it has no columns is drawn as well', 0, '\u0003'],
+  ])('%s', async (_name, cols, key) => {
+    let screen = '';
+    const decoder = new TextDecoder();
+    const child = Bun.spawn(
+      [process.execPath, MAIN, 'up', '--ephemeral', '--edges', '1', '--port-base', String(freePortBase())],
+      {
+        terminal: { cols, rows: 24, data: (_terminal, bytes) => (screen += decoder.decode(bytes)) },
+      },
+    );
+    await waitFor(
+      'the table was drawn twice',
+      () => screen.split('edge-0  streaming').length > 2 && screen.includes('psql -h 127.0.0.1'),
+    );
+    expect(screen).toContain('\u001b[4A\u001b[0J');
+    child.terminal?.write(key);
+    expect(await child.exited).toBe(0);
+    expect(screen).toContain('got SIGINT, stopping');
+    expect(screen.trimEnd()).toEndWith('stopped');
+  });
+
+  test('a terminal that goes away stops it too', async () => {
+    let screen = '';
+    const child = Bun.spawn(
+      [process.execPath, MAIN, 'up', '--ephemeral', '--edges', '0', '--port-base', String(freePortBase())],
+      {
+        terminal: { cols: 80, rows: 24, data: (_terminal, bytes) => (screen += new TextDecoder().decode(bytes)) },
+      },
+    );
+    await waitFor('it is ready', () => screen.includes('Ctrl-C stops it'));
+    child.terminal?.close();
+    expect(await child.exited).toBe(0);
+  });
+});
+
+const hasData = existsSync(join(DATA_DIR, 'root-zone-base.tsv.gz'));
+if (!hasData) process.stderr.write(`skipped: the root zone is not in ${DATA_DIR} (SKERRY_DATA_DIR)\n`);
+
+test.skipIf(!hasData)('--sample root-zone shows the root zone, version after version, at an edge', async () => {
+  await using up = await startUp(['--edges', '1', '--sample', 'root-zone'], { SKERRY_DATA_DIR: DATA_DIR });
+  const edge = new Bun.SQL({ url: up.ready.edges[0]?.pg as string, max: 1, tls: false });
+  const version = async (): Promise<number> => Number((await edge`select version from root_zone_version`)[0]?.version);
+  await waitFor('two versions', async () => (await version()) >= 2);
+  expect(Number((await edge`select count(*) as count from root_zone`)[0]?.count)).toBeGreaterThan(15_000);
+  await edge.close();
 });

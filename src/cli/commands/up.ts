@@ -96,6 +96,7 @@ export const upCommand = makeCommand({
       }
       await sleepQuietly(clock, terminal.isTty ? TABLE_EVERY_MS : LINE_EVERY_MS, signals.stop);
     }
+    screen.draw([]);
     if (!json) screen.line(`${String(signals.stop.reason)}, stopping`);
     await sample;
     await up.stop();
@@ -104,29 +105,26 @@ export const upCommand = makeCommand({
   },
 });
 
-/** Lines that stay, and below them a block that is drawn over. */
+/** Lines that stay, and below them a block that is drawn over; one write each, so that nothing flickers. */
 class Screen {
   #drawn: readonly string[] = [];
 
   line(text: string): void {
-    this.#erase();
-    terminal.write(`${text}\n`);
-    this.#paint(this.#drawn);
+    terminal.write(`${this.#erasing()}${text}\n${block(this.#drawn)}`);
   }
 
   draw(lines: readonly string[]): void {
-    this.#erase();
-    this.#paint(lines);
-  }
-
-  #erase(): void {
-    if (terminal.isTty && this.#drawn.length > 0) terminal.write(`\u001b[${this.#drawn.length}A\u001b[0J`);
-  }
-
-  #paint(lines: readonly string[]): void {
+    terminal.write(`${this.#erasing()}${block(lines)}`);
     this.#drawn = lines;
-    if (terminal.isTty && lines.length > 0) terminal.write(`${lines.join('\n')}\n`);
   }
+
+  #erasing(): string {
+    return this.#drawn.length === 0 ? '' : `\u001b[${this.#drawn.length}A\u001b[0J`;
+  }
+}
+
+function block(lines: readonly string[]): string {
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 
 function eventSentence(event: UpEvent): string {
