@@ -4,6 +4,7 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { exit, terminal } from '../runtime/process.ts';
 import { EXIT, Finished, printFault } from './command.ts';
+import { certsCommand } from './commands/certs.ts';
 import { configCommand } from './commands/config.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
 import { statusCommand } from './commands/status.ts';
@@ -30,6 +31,7 @@ for (const command of [
   verifyCommand,
   relayCommand,
   edgeCommand,
+  certsCommand,
   configCommand,
   versionCommand,
 ]) {
