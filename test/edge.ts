@@ -102,6 +102,8 @@ export interface TestEdge extends AsyncDisposable {
   readonly edge: Edge;
   readonly url: string;
   readonly metrics: Metrics;
+  /** A second server on the same files, as after a restart. */
+  restart(): Promise<TestEdge>;
   /** Copies the core again and puts the copy in place, as a new snapshot would be. */
   catchUp(): Promise<void>;
 }
@@ -115,10 +117,19 @@ export interface TestEdgeOptions extends Partial<Omit<EdgeOptions, 'core' | 'dir
 
 export async function startTestEdge(postgres: TestPostgres, options: TestEdgeOptions = {}): Promise<TestEdge> {
   const folder = temporaryFolder();
+  const path = join(folder.path, 'replica.sqlite');
+  return startOn(postgres, options, folder, handFeed(path, await copyReplica(postgres, path, options.database)));
+}
+
+async function startOn(
+  postgres: TestPostgres,
+  options: TestEdgeOptions,
+  folder: Disposable & { readonly path: string },
+  feed: HandFeed,
+): Promise<TestEdge> {
+  const { path } = feed;
   const database = options.database ?? 'postgres';
   let copies = 1;
-  const path = join(folder.path, 'replica.sqlite');
-  const feed = handFeed(path, await copyReplica(postgres, path, database));
   const disk = nodeDisk;
   const metrics = new Metrics();
   const { planner, coreUser, verbose, database: _database, ...rest } = options;
@@ -167,6 +178,7 @@ export async function startTestEdge(postgres: TestPostgres, options: TestEdgeOpt
     edge,
     metrics,
     url: `postgres://postgres@127.0.0.1:${port}/${database}`,
+    restart: () => startOn(postgres, options, { path: folder.path, [Symbol.dispose]: () => {} }, feed),
     async catchUp() {
       copies += 1;
       const next = join(folder.path, `replica-${copies}.sqlite`);

@@ -12,6 +12,7 @@ import type { Random } from '../base/random.ts';
 import { type Service, sleepQuietly } from '../base/service.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
+import type { Catalogue } from '../replica/catalogue.ts';
 import type { ClientSession } from '../session/client-session.ts';
 import { BUILT_IN_SETTINGS, type Defaults, PROBED_SETTINGS, quoteLiteral, type SettingsOwner } from './settings.ts';
 import type { LocalPlan } from './sql/plan.ts';
@@ -36,6 +37,8 @@ export interface CoreFacts {
   readonly schemas: readonly string[];
   /** The database's own functions and operators that hide built-in ones: see sql/shadows.ts. */
   readonly shadows: readonly string[];
+  /** `schema.name` of everything that can stand in FROM, as JSON texts of [schema, name]. */
+  readonly relations: readonly string[];
 }
 
 export interface CoreKnowledgeDeps {
@@ -60,6 +63,11 @@ const TABLES_SQL = `SELECT c.oid::pg_catalog.text FROM pg_catalog.pg_class c JOI
 
 const SCHEMAS_SQL = `SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(toast|temp)' AND pg_catalog.has_schema_privilege(oid, 'USAGE')`;
 
+const RELATIONS_SQL = `SELECT pg_catalog.json_build_array(n.nspname, c.relname) FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname !~ '^pg_(toast|temp)'`;
+
 export class CoreKnowledge implements Service, SettingsOwner {
   readonly name = 'edge.core-facts';
   readonly #deps: CoreKnowledgeDeps;
@@ -69,6 +77,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
   #readable: ReadonlySet<number> = new Set();
   #schemas: ReadonlySet<string> = new Set();
   #shadows = NO_SHADOWS;
+  #relations: ReadonlySet<string> = new Set();
   #version = 0;
   #session: ClientSession | null = null;
   #wake: (() => void) | null = null;
@@ -112,10 +121,28 @@ export class CoreKnowledge implements Service, SettingsOwner {
     return this.#shadows;
   }
 
-  /** Unknown is no. */
+  /** Whether the role may read all tables of a plan; unknown is no. */
   mayRead(plan: LocalPlan): boolean {
     for (const oid of plan.tables) if (!this.#readable.has(oid)) return false;
     return true;
+  }
+
+  /**
+   * True when something that is not replicated stands before one of the plan's tables in search_path, under its name: then
+   * the core may mean that. (A table that was named with its schema is forwarded for nothing.)
+   */
+  isHidden(plan: LocalPlan, searchPath: readonly string[], catalogue: Catalogue): boolean {
+    if (searchPath.length < 2) return false;
+    for (const oid of plan.tables) {
+      const table = catalogue.table(oid);
+      if (table === undefined) return true;
+      for (const schema of searchPath) {
+        if (schema === table.schema) break;
+        if (this.#relations.has(relationKey(schema, table.name)) && catalogue.find(schema, table.name) === undefined)
+          return true;
+      }
+    }
+    return false;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -152,6 +179,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
     const tables = await session.query(TABLES_SQL);
     const schemas = await session.query(SCHEMAS_SQL);
     const shadows = await session.query(SHADOWS_SQL);
+    const relations = await session.query(RELATIONS_SQL);
     const user = await session.query('SELECT current_user');
     const facts: CoreFacts = {
       user: user.rows[0]?.[0] ?? this.#userConfigured,
@@ -163,6 +191,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
       readableTables: tables.rows.map(([oid]) => Number(oid)).sort((a, b) => a - b),
       schemas: schemas.rows.map(([name]) => String(name)).sort(),
       shadows: shadows.rows.map(([name]) => String(name)).sort(),
+      relations: relations.rows.map(([name]) => JSON.stringify(JSON.parse(String(name)))).sort(),
     };
     const text = JSON.stringify(facts);
     if (this.#facts !== null && JSON.stringify(this.#facts) === text) return;
@@ -220,6 +249,11 @@ export class CoreKnowledge implements Service, SettingsOwner {
     this.#schemas = new Set(facts.schemas);
     // Absent in facts remembered by an older version: then they are asked for soon.
     this.#shadows = shadowsOf(facts.shadows ?? []);
+    this.#relations = new Set(facts.relations);
     this.#version += 1;
   }
+}
+
+function relationKey(schema: string, name: string): string {
+  return JSON.stringify([schema, name]);
 }

@@ -335,6 +335,10 @@ class EdgeServer implements Edge {
       user: () => this.#knowledge.user,
       sees: (lsn) => this.#engine.sees(lsn),
       mayRead: (plan) => this.#knowledge.mayRead(plan),
+      isHidden: (plan, searchPath) => {
+        const { catalogue } = this.#engine;
+        return catalogue === null || this.#knowledge.isHidden(plan, searchPath, catalogue);
+      },
       rywWaitMs: options.rywWaitMs ?? RYW_WAIT_MS,
       connect: (startup) => this.#connectForward(startup),
       limits: {

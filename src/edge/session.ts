@@ -75,6 +75,8 @@ export interface SessionDeps extends ForwarderDeps {
   readonly counts: AnswerCounts;
   /** Whether the edge's role may read these tables; unknown is false. */
   readonly mayRead: (plan: LocalPlan) => boolean;
+  /** Whether a table of the plan may be hidden, at the core, by another relation of its name. */
+  readonly isHidden: (plan: LocalPlan, searchPath: readonly string[]) => boolean;
 }
 
 /** A prepared statement. `planned` is renewed when the catalogue or search_path changed since. */
@@ -373,12 +375,12 @@ export class EdgeSession implements SessionOwner {
       }
       case 'local': {
         const { version } = this.#deps.engine;
+        const { key } = this.#settings.planning;
         const may = this.#mayRunLocally(plan);
         if (!(may instanceof Promise)) return this.#simpleLocal(plan, planned.literals, frame, may);
-        return may.then((reason) => {
-          const stale = reason === null && version !== this.#deps.engine.version;
-          return this.#simpleLocal(plan, planned.literals, frame, stale ? 'schema-changed' : reason);
-        });
+        return may.then((reason) =>
+          this.#simpleLocal(plan, planned.literals, frame, reason ?? this.#staleSince(version, key)),
+        );
       }
       default:
         return unreachable(plan);
@@ -466,7 +468,9 @@ export class EdgeSession implements SessionOwner {
       return this.#forwardSlice(slice, plan, true);
     }
     if (plan.kind !== 'local') return 'done';
-    const reason = await this.#mayRunLocally(plan);
+    const { version } = this.#deps.engine;
+    const { key } = this.#settings.planning;
+    const reason = (await this.#mayRunLocally(plan)) ?? this.#staleSince(version, key);
     const prepared = reason === null ? this.#deps.engine.prepare(plan) : null;
     const values =
       prepared === null ? null : this.#deps.engine.bind(plan, statement.literals, NO_PARAMETERS, this.#settings);
@@ -916,10 +920,14 @@ export class EdgeSession implements SessionOwner {
       return this.#afterUpstream(() => this.#continuePortal(portal, rowsMax));
     }
     const may = this.#segmentUpstream ? 'segment' : this.#mayRunLocally(plan);
-    const go = (reason: string | null): Wait => {
-      const stale = reason === null && statement.planVersion !== this.#deps.engine.version;
-      return this.#executeLocal(portal, plan, rowsMax, frame, stale ? 'schema-changed' : reason);
-    };
+    const go = (reason: string | null): Wait =>
+      this.#executeLocal(
+        portal,
+        plan,
+        rowsMax,
+        frame,
+        reason ?? this.#staleSince(statement.planVersion, statement.planKey),
+      );
     return may instanceof Promise ? may.then(go) : go(may);
   }
 
@@ -1437,11 +1445,18 @@ export class EdgeSession implements SessionOwner {
   #mayRunLocally(plan: LocalPlan): string | null | Promise<string | null> {
     if (this.#transaction.where === 'upstream') return 'transaction';
     if (!this.#deps.mayRead(plan)) return 'privilege';
+    if (this.#deps.isHidden(plan, this.#settings.planning.searchPath)) return 'hidden';
     const may = this.#forward.mayAnswerLocally();
     if (may === true) return null;
     if (may === false) return this.#forward.held ?? 'own-writes';
     this.#write();
     return may.then((yes) => (yes ? null : (this.#forward.held ?? 'own-writes')));
+  }
+
+  /** Why a plan made then cannot be used now; null when it can. */
+  #staleSince(version: number, key: string): string | null {
+    if (version !== this.#deps.engine.version) return 'schema-changed';
+    return key === this.#settings.planning.key ? null : 'path-changed';
   }
 
   /** The error that a failed block gives to everything but its end; null when the statement may go on. */
@@ -1510,6 +1525,7 @@ const REASON_TEXTS: Readonly<Record<string, string>> = {
   transaction: 'the transaction already runs at the core',
   segment: 'it belongs to a batch that already runs at the core',
   privilege: 'it is not known that the role of this edge may read all its tables',
+  hidden: 'a relation that is not replicated may stand before one of its tables in search_path',
   'own-writes': 'this session wrote something that has not arrived here yet',
   'temporary-tables': 'the session has temporary tables',
   role: 'the session acts as another role',
@@ -1519,6 +1535,7 @@ const REASON_TEXTS: Readonly<Record<string, string>> = {
   'parameter-value': 'Postgres has to judge one of the values',
   'binary-format': 'a column is wanted in a binary form that this edge does not speak',
   'schema-changed': 'the schema has just changed',
+  'path-changed': 'search_path has just changed',
   'may-fail': 'SQLite gave an error where Postgres has its own',
   'slow-lanes-busy': 'all slow lanes of this edge are taken',
   'replica-not-ready': 'the replica of this edge is not complete yet',
