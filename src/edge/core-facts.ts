@@ -249,7 +249,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
     this.#schemas = new Set(facts.schemas);
     // Absent in facts remembered by an older version: then they are asked for soon.
     this.#shadows = shadowsOf(facts.shadows ?? []);
-    this.#relations = new Set(facts.relations);
+    this.#relations = new Set(facts.relations ?? []);
     this.#version += 1;
   }
 }
