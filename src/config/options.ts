@@ -73,6 +73,12 @@ const relay = {
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6450, help: 'Replication protocol for edges, relays and stock subscribers.' }),
     httpPort: port({ default: 6451, help: 'Snapshots, status, checksums and metrics.' }),
+    tlsCertFile: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
+    tlsKeyFile: text({ default: '', help: 'PEM file of its key.' }),
+    tlsCaFile: text({
+      default: '',
+      help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
+    }),
     upstreamUrl: text({
       default: '',
       secret: true,
@@ -99,7 +105,13 @@ const edge = {
     dir: text({ default: '.skerry/edge-0', help: 'Folder of the SQLite files.' }),
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6500, help: 'PostgreSQL protocol.' }),
-    httpPort: port({ default: 6501, help: 'Status, checksums and metrics.' }),
+    httpPort: port({ default: 6501, help: 'Status, checksums and metrics; always on 127.0.0.1.' }),
+    tlsCertFile: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
+    tlsKeyFile: text({ default: '', help: 'PEM file of its key.' }),
+    tlsCaFile: text({
+      default: '',
+      help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
+    }),
     upstreamUrl: text({ default: '', secret: true, help: 'postgres:// URL of the relay.' }),
     upstreamHttpUrl: text({ default: '', help: 'http:// URL of the relay, for snapshots.' }),
     peerUser: text({ default: 'skerry', help: 'User name to authenticate with at the relay.' }),

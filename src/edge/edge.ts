@@ -57,6 +57,8 @@ export interface EdgeOptions {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
+  /** Address of the HTTP port; `host` when not given. It asks nobody who they are, so keep it on loopback. */
+  readonly httpHost?: string;
   readonly httpPort: number;
   /** Folder in which facts about the core are remembered. */
   readonly dir: string;
@@ -242,9 +244,9 @@ class EdgeServer implements Edge {
 
   async #listenHttp(): Promise<HttpServer> {
     const { http, feed, crypto, clock, metrics } = this.#deps;
-    const { name, version, pid, host, httpPort } = this.#options;
+    const { name, version, pid, host, httpHost, httpPort } = this.#options;
     return await http.serve({
-      host,
+      host: httpHost ?? host,
       port: httpPort,
       handle: createHttpHandler({
         name,

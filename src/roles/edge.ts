@@ -18,7 +18,7 @@ import { bunWorkers } from '../runtime/worker.ts';
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
-import { readSecretFile, readUsersFile, withCredentials } from './secrets.ts';
+import { readSecretFile, readServerTls, readUsersFile, requireTls, withCredentials } from './secrets.ts';
 import { connectionTarget } from './connection.ts';
 
 /** Runs an edge until the process is told to stop; gives the exit code. */
@@ -28,6 +28,8 @@ export function runEdge(config: Config): Promise<number> {
     if (core.databaseUrl === '') throw missing('core.database_url', 'the core, for statements that the edge forwards');
     if (options.upstreamUrl === '') throw missing('edge.upstream_url', 'the relay');
     if (options.upstreamHttpUrl === '') throw missing('edge.upstream_http_url', "the relay's HTTP port, for snapshots");
+    const tls = readServerTls(options);
+    requireTls(options.host, tls);
     const clock = createClock();
     makeFolder(options.dir, 0o700);
     const replica = startReplica(clock, log, {
@@ -59,7 +61,10 @@ export function runEdge(config: Config): Promise<number> {
           version: packageJson.version,
           pid: currentPid(),
           host: options.host,
+          ...(tls === null ? {} : { tls }),
           port: options.port,
+          // Its pages ask nobody who they are (I11).
+          httpHost: '127.0.0.1',
           httpPort: options.httpPort,
           dir: options.dir,
           core: connectionTarget(core.databaseUrl),

@@ -14,7 +14,7 @@ import { createRelay, type RelayOptions, type RelayUpstream } from '../stream/re
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
-import { readSecretFile, withCredentials } from './secrets.ts';
+import { readSecretFile, readServerTls, requireTls, withCredentials } from './secrets.ts';
 import { connectionTarget } from './connection.ts';
 
 /** Runs a relay until the process is told to stop; gives the exit code. */
@@ -69,13 +69,20 @@ function relayOptions(config: Config): RelayOptions {
       hint: 'put a long random password into a file that only this user may read (mode 0600)',
     });
   }
+  const serverTls = readServerTls(relay);
+  requireTls(relay.host, serverTls);
+  const tls = serverTls === null ? {} : { tls: serverTls };
   return {
     name: relay.name,
     directory: relay.dir,
-    listen: { host: relay.host, port: relay.port },
-    http: { host: relay.host, port: relay.httpPort },
+    listen: { host: relay.host, port: relay.port, ...tls },
+    http: { host: relay.host, port: relay.httpPort, ...tls },
     upstream: upstreamOf(config, password),
-    auth: { users: new Map([[relay.peerUser, password]]), trustLoopback: false, acceptCertificates: false },
+    auth: {
+      users: new Map([[relay.peerUser, password]]),
+      trustLoopback: false,
+      acceptCertificates: relay.tlsCaFile !== '',
+    },
     self: { user: relay.peerUser, password },
     subscribersMax: relay.subscribersMax,
     logBytesMax: relay.logBytesMax,

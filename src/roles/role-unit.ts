@@ -13,6 +13,8 @@ import type { RunningUnit, Unit } from './supervisor.ts';
 export interface RoleUnitOptions {
   readonly name: string;
   readonly command: readonly string[];
+  /** Added to our environment; undefined takes a variable away. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   /** Each line that the role writes to its log. */
   readonly logLine: (line: string) => void;
@@ -30,6 +32,7 @@ function startRole(options: RoleUnitOptions): RunningUnit {
   let lastLine = '';
   const child = spawnChild({
     command: options.command,
+    ...(options.env === undefined ? {} : { env: options.env }),
     stdoutLine(line) {
       const told = readTold(line);
       if (told === 'ready') ready.resolve();

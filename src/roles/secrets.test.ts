@@ -1,10 +1,50 @@
-import { expect, test } from 'bun:test';
-import { withCredentials } from './secrets.ts';
+import { describe, expect, test } from 'bun:test';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { temporaryFolder } from '../../test/harness.ts';
+import { readSecretFile, readServerTls, readUsersFile, requireTls, withCredentials } from './secrets.ts';
 
-test('user and password are put into a URL, each only where it has none', () => {
-  const check = (url: string, expected: string): void => expect(withCredentials(url, 'peer', 'p@ss')).toBe(expected);
-  check('postgres://host:1/db', 'postgres://peer:p%40ss@host:1/db');
-  check('postgres://other@host:1/db', 'postgres://other:p%40ss@host:1/db');
-  check('postgres://other:own@host:1/db', 'postgres://other:own@host:1/db');
-  expect(withCredentials('postgres://host/db', 'peer', '')).toBe('postgres://peer@host/db');
+describe('credentials are put into a URL that has none', () => {
+  test.each([
+    ['postgres://h:1/db', 'postgres://u:p%2F%40@h:1/db'],
+    ['postgres://own:secret@h/db', 'postgres://own:secret@h/db'],
+    ['postgresql:///db?host=/tmp', 'postgresql://u:p%2F%40@/db?host=/tmp'],
+  ])('%s', (url, expected) => {
+    expect(withCredentials(url, 'u', 'p/@')).toBe(expected);
+  });
+
+  test('what is no URL is refused without being repeated', () => {
+    expect(() => withCredentials('password=hunter2', 'u', 'p')).toThrow('begins with postgres://');
+  });
+});
+
+test('secrets are read from files: first line, users line by line', () => {
+  using folder = temporaryFolder();
+  const file = join(folder.path, 'f');
+  writeFileSync(file, 'first\nsecond\n');
+  expect(readSecretFile(file)).toBe('first');
+  writeFileSync(file, '# people\nann:pass:word\n\nbob:SCRAM-SHA-256$4096:x\n');
+  expect(readUsersFile(file)).toEqual([
+    ['ann', 'pass:word'],
+    ['bob', 'SCRAM-SHA-256$4096:x'],
+  ]);
+  writeFileSync(file, 'no colon\n');
+  expect(() => readUsersFile(file)).toThrow('user:password');
+  expect(() => readSecretFile(join(folder.path, 'gone'))).toThrow('there is no file');
+});
+
+describe('I11: nothing listens beyond loopback without TLS', () => {
+  test.each(['127.0.0.1', '127.8.8.8', '::1', 'localhost'])('%s needs none', (host) => {
+    requireTls(host, null);
+  });
+
+  test.each(['0.0.0.0', '::', '10.0.0.1', 'edge.example'])('%s is refused without, accepted with', (host) => {
+    expect(() => requireTls(host, null)).toThrow('without TLS');
+    requireTls(host, { cert: 'c', key: 'k' });
+  });
+
+  test('a certificate without its key is refused', () => {
+    expect(readServerTls({ tlsCertFile: '', tlsKeyFile: '', tlsCaFile: '' })).toBeNull();
+    expect(() => readServerTls({ tlsCertFile: 'x', tlsKeyFile: '', tlsCaFile: '' })).toThrow('belong together');
+  });
 });

@@ -1,9 +1,11 @@
 // Reads the files that hold secrets: passwords never stand in a command line, an environment variable or a log.
 //
 // Faults (code: what the operator reads in it)
-//   secret-missing    a file with a password is not there or cannot be read
+//   secret-missing    a file with a password, a certificate or a key is not there
+//   tls-required      an address that other machines reach, and no certificate
 
 import { Fault } from '../base/fault.ts';
+import type { TlsServerOptions } from '../base/net.ts';
 import { readTextFile } from '../runtime/files.ts';
 
 /** First line of the file; '' when no file is named. */
@@ -34,12 +36,37 @@ export function withCredentials(url: string, user: string, password: string): st
   return `${found[1]}${credentials}@${found[3]}`;
 }
 
+/** Certificate and key of a server; null when none are named. */
+export function readServerTls(files: {
+  readonly tlsCertFile: string;
+  readonly tlsKeyFile: string;
+  readonly tlsCaFile: string;
+}): TlsServerOptions | null {
+  if (files.tlsCertFile === '' && files.tlsKeyFile === '') return null;
+  if (files.tlsCertFile === '' || files.tlsKeyFile === '') {
+    throw new Fault('config-missing', {
+      message: 'tls_cert_file and tls_key_file belong together, and one is not set',
+    });
+  }
+  const ca = files.tlsCaFile === '' ? {} : { ca: mustRead(files.tlsCaFile) };
+  return { cert: mustRead(files.tlsCertFile), key: mustRead(files.tlsKeyFile), ...ca };
+}
+
+/** Throws when a role would listen beyond this machine without TLS (I11). */
+export function requireTls(host: string, tls: TlsServerOptions | null): void {
+  if (tls !== null || host === 'localhost' || host === '::1' || host.startsWith('127.')) return;
+  throw new Fault('tls-required', {
+    message: `nothing listens on ${host} without TLS`,
+    hint: 'set tls_cert_file and tls_key_file, or listen on 127.0.0.1',
+  });
+}
+
 function mustRead(path: string): string {
   const text = readTextFile(path);
   if (text === null)
     throw new Fault('secret-missing', {
       message: `there is no file ${path}`,
-      hint: 'it holds a password; `skerry up` makes its own',
+      hint: 'check the name; `skerry up` makes its own secrets',
     });
   return text;
 }

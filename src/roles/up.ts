@@ -13,11 +13,13 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError, Fault, isRetryable } from '../base/fault.ts';
 import { Backoff } from '../base/backoff.ts';
-import { keepRunning } from '../base/service.ts';
+import { keepRunning, sleepQuietly } from '../base/service.ts';
+import { bunHttp } from '../runtime/http.ts';
+import { askStatus } from './status.ts';
 import type { Random } from '../base/random.ts';
+import { envName, type Group } from '../config/define.ts';
 import { configFile } from '../config/describe.ts';
 import { type Log, SILENT_LOG } from '../observe/log.ts';
-import { parseConnectionString } from '../session/connection-string.ts';
 import { Core } from '../stream/source/core.ts';
 import { preflight } from '../stream/source/preflight.ts';
 import { type Config, GROUPS } from '../config/options.ts';
@@ -34,6 +36,7 @@ import {
 } from '../runtime/files.ts';
 import { removeServerFolder, serverUser } from '../runtime/postgres.ts';
 import { prepareEmbeddedCore } from './core.ts';
+import { connectionTarget } from './connection.ts';
 import { CoreClient, sessionWorld } from './core-client.ts';
 import { roleUnit } from './role-unit.ts';
 import { rootZoneSample, type Sample, type SampleWorld, smallSample } from './sample/sample.ts';
@@ -65,6 +68,13 @@ interface Layout {
   /** Which Postgres an attached folder follows; two databases of one system are told apart by the role that copies. */
   readonly systemId?: string;
 }
+
+/** Roles take what their files say: an option in our environment is for us, and would be the same for every edge. */
+const NO_OPTIONS: Readonly<Record<string, undefined>> = Object.fromEntries(
+  Object.values(GROUPS).flatMap((group: Group) =>
+    Object.keys(group.options).map((name) => [envName(group, name), undefined]),
+  ),
+);
 
 /** What serves users stops first, what they stand on last. */
 const STAGE = { core: 0, relay: 1, edges: 2 };
@@ -134,8 +144,6 @@ export class Up {
         `${JSON.stringify({ ...layout, ...(attached === null ? {} : { systemId: attached.systemId }) })}\n`,
       );
       makeFolder(`${dir}/log`, 0o700);
-      const peerPasswordFile = `${dir}/peer-password`;
-      ensureSecret(peerPasswordFile, () => newSecret(random));
       leave = attached?.leave ?? leave;
       const core = attached ?? (await startCore(options, dir, supervisor));
       client = new CoreClient(sessionWorld(clock), core.url);
@@ -151,35 +159,7 @@ export class Up {
         ports,
       };
       const world = describeWorld(input);
-      const role = (kind: 'relay' | 'edge', name: string, values: ReturnType<typeof relayConfig>) => {
-        const file = `${dir}/${name}.yaml`;
-        writePrivate(file, configFile(GROUPS, values));
-        const logLine = appendLog(`${dir}/log/${name}.log`);
-        return roleUnit({
-          name,
-          command: [...options.self, kind, '--config', file],
-          clock,
-          logLine,
-          stopTimeoutMs: config.up.stopTimeoutMs,
-        });
-      };
-      await supervisor.start(
-        role(
-          'relay',
-          'relay',
-          relayConfig(
-            input,
-            { ...config, core: { ...config.core, slot: core.slot ?? config.core.slot } },
-            peerPasswordFile,
-          ),
-        ),
-        STAGE.relay,
-      );
-      await Promise.all(
-        world.edges.map((edge, index) =>
-          supervisor.start(role('edge', edge.name, edgeConfig(input, config, index, peerPasswordFile)), STAGE.edges),
-        ),
-      );
+      await startRoles(options, input, world, core.slot, supervisor, signals.stop);
       signals.stop.throwIfAborted();
       writePrivate(`${dir}/up.json`, `${JSON.stringify(world, null, 2)}\n`);
       return new Up(world, client, supervisor, sample, dispose);
@@ -213,6 +193,71 @@ export class Up {
   /** Stops edges, relay and core, in this order, and leaves the folder (or removes it, when it was a temporary one). */
   stop(): Promise<void> {
     return this.#dispose();
+  }
+}
+
+/** Starts the relay, then all edges together; resolves when all of them serve. */
+async function startRoles(
+  options: UpOptions,
+  input: WorldInput,
+  world: World,
+  slot: string | undefined,
+  supervisor: Supervisor,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock } = options;
+  const { dir } = input;
+  const config: Config = {
+    ...options.config,
+    core: { ...options.config.core, slot: slot ?? options.config.core.slot },
+  };
+  const peerPasswordFile = `${dir}/peer-password`;
+  ensureSecret(peerPasswordFile, () => newSecret(options.random));
+  const start = (kind: 'relay' | 'edge', name: string, values: RoleValues, stage: number): Promise<void> => {
+    const file = `${dir}/${name}.yaml`;
+    writePrivate(file, configFile(GROUPS, values));
+    const unit = roleUnit({
+      name,
+      command: [...options.self, kind, '--config', file],
+      env: NO_OPTIONS,
+      clock,
+      logLine: appendLog(`${dir}/log/${name}.log`),
+      stopTimeoutMs: config.up.stopTimeoutMs,
+    });
+    return supervisor.start(unit, stage);
+  };
+  const started = new AbortController();
+  const progress = tellProgress(options, world, AbortSignal.any([signal, started.signal]));
+  try {
+    await start('relay', 'relay', relayConfig(input, config, peerPasswordFile), STAGE.relay);
+    await Promise.all(
+      world.edges.map((edge, index) =>
+        start('edge', edge.name, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
+      ),
+    );
+  } finally {
+    started.abort();
+    await progress;
+  }
+}
+
+type RoleValues = ReturnType<typeof relayConfig>;
+
+// The first copy of a large database takes minutes: whoever waits wants to see that it moves.
+const PROGRESS_EVERY_MS = 2_000;
+
+/** Says what the first copies are at until the signal aborts. */
+async function tellProgress(options: UpOptions, world: World, signal: AbortSignal): Promise<void> {
+  const { clock, event } = options;
+  const told = new Map<string, string>();
+  while (!signal.aborted) {
+    await sleepQuietly(clock, PROGRESS_EVERY_MS, signal);
+    if (signal.aborted) return;
+    for (const { place, status } of await askStatus(world, bunHttp, clock)) {
+      if (status === null || status.state === 'streaming' || told.get(place.name) === status.reason) continue;
+      told.set(place.name, status.reason);
+      event({ event: 'note', message: `${place.name} is ${status.state}: ${status.reason}` });
+    }
   }
 }
 
@@ -268,7 +313,7 @@ async function attach(options: UpOptions): Promise<Attached> {
   const { databaseUrl, publication, tables } = config.core;
   // A slot of its own: an ephemeral world must not take that of a lasting one, nor leave it behind.
   const slot = config.up.ephemeral ? `${config.core.slot}_${newSecret(options.random).slice(0, 8)}` : config.core.slot;
-  const client = { target: parseConnectionString(databaseUrl, { applicationName: 'skerry up' }) };
+  const client = { target: connectionTarget(databaseUrl, { applicationName: 'skerry up' }) };
   const world = sessionWorld(options.clock);
   const found = await preflight(world, { client, publication, slot, tables });
   const leave = async (): Promise<void> => {
@@ -296,7 +341,7 @@ export async function cleanCore(config: Config, clock: Clock, log: Log): Promise
       hint: 'the embedded core goes with its folder',
     });
   }
-  const client = { target: parseConnectionString(databaseUrl, { applicationName: 'skerry up --clean' }) };
+  const client = { target: connectionTarget(databaseUrl, { applicationName: 'skerry up --clean' }) };
   await new Core(sessionWorld(clock), log, { client, publication, slot, tables }).clean([slot]);
 }
 

@@ -18,7 +18,8 @@ const connect = (url: string): SQL => new SQL({ url, max: 1, tls: false });
 
 describe('skerry up', () => {
   test('a row committed on the core is readable at every edge, and a row written at an edge too', async () => {
-    await using up = await startUp(['--edges', '3']);
+    // An option of a role in the environment is not for the roles of `up`: all edges would want the same port.
+    await using up = await startUp(['--edges', '3'], { SKERRY_EDGE_PORT: '1' });
     await using core = connect(coreUrl(up));
     const edges = up.ready.edges.map((edge) => connect(edge.pg));
     await core`create table greeting (id int primary key, words text)`;
