@@ -176,7 +176,11 @@ export class Generator {
 
   #aggregate(): string {
     const filter = this.#chance(0.2) ? ` FILTER (WHERE ${this.#bool(1)})` : '';
-    switch (this.#below(7)) {
+    switch (this.#below(9)) {
+      case 7:
+        return `avg(${this.#expression(this.#chance(0.5) ? 'int' : 'numeric', 1)})${filter}`;
+      case 8:
+        return `${this.#pick(['sum', 'min', 'max'])}(${this.#expression('numeric', 1)})${filter}`;
       case 0:
         return `count(*)${filter}`;
       case 1:
@@ -213,6 +217,7 @@ export class Generator {
       () => `nullif(${inner()}, ${inner()})`,
       () => `CASE WHEN ${this.#bool(depth - 1)} THEN ${inner()} ELSE ${inner()} END`,
       () => `CASE ${inner()} WHEN ${inner()} THEN ${inner()} END`,
+      () => `${this.#pick(['greatest', 'least'])}(${inner()}, ${inner()})`,
     ];
     if (kind === 'int') {
       return this.#pick([
@@ -241,6 +246,16 @@ export class Generator {
         () => `(${inner()} COLLATE "C")`,
       ])();
     }
+    if (kind === 'numeric') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} ${this.#pick(['+', '-', '*', '/', '%'])} ${inner(this.#chance(0.3) ? 'int' : 'numeric')})`,
+        () => `${this.#pick(['round', 'trunc'])}(${inner()}, ${this.#below(4)})`,
+        () => `${this.#pick(['round', 'trunc', 'ceil', 'floor'])}(${inner()})`,
+      ])();
+    }
+    if (kind === 'date')
+      return this.#pick([...common, () => `(${inner('timestamp')})::date`, () => `(${inner('timestamptz')})::date`])();
     return this.#pick(common)();
   }
 

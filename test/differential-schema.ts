@@ -80,5 +80,10 @@ CREATE TABLE parted (id int, region text) PARTITION BY LIST (region);
 CREATE TABLE parted_eu PARTITION OF parted FOR VALUES IN ('eu');
 CREATE TABLE generated (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED);
 INSERT INTO generated VALUES (1);
+CREATE TABLE documents (k text, n int, doc jsonb);
+INSERT INTO documents VALUES
+  ('a', 0, '{"a": {"b": [1, "x, \\"y\\"", {"c": null}], "d": {}}, "b": "}{]["}'), ('b', 1, '[{"b": 1}, [2, 3], "s", null, -1.50e2]'),
+  ('', -1, '{"": 1, "a\\tb": "c\\nd \\u00e9 \\\\"}'), (E'a\tb', -2, '{"": 1, "a\\tb": "c\\nd"}'), ('é', 2, '{"é": true, "z": false}'),
+  (null, null, '{}'), ('a', 5, '[]'), ('a', 0, '"scalar"'), ('a', 0, null), ('null', 3, '{"null": null}'), ('aa', -9, '{"a": 1, "aa": [[], [[]]]}');
 CREATE VIEW seen AS SELECT * FROM parents;
 `;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { CatalogueImage } from '../src/contracts/catalogue.ts';
 import { bindPlan } from '../src/edge/sql/bind.ts';
+import { registerFunctions } from '../src/edge/sql/functions.ts';
 import { loadParser } from '../src/edge/sql/parse.ts';
 import type { LocalPlan, Plan, Planned, PlanningSession } from '../src/edge/sql/plan.ts';
 import { Planner } from '../src/edge/sql/planner.ts';
@@ -88,7 +89,9 @@ export class DifferentialWorld implements AsyncDisposable {
       copy.finish();
     }
     loader.finish(testPosition(1n));
-    return new DifferentialWorld(catalogue, new Sqlite(path, { mode: 'read' }), client, directory);
+    const sqlite = new Sqlite(path, { mode: 'read' });
+    registerFunctions(sqlite);
+    return new DifferentialWorld(catalogue, sqlite, client, directory);
   }
 
   plan({ sql, types = [], parameters }: Question): Planned {

@@ -17,6 +17,7 @@ import { ByteWriter } from '../wire/bytes.ts';
 import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
 import type { SessionSettings } from './settings.ts';
 import { bindPlan } from './sql/bind.ts';
+import { registerFunctions } from './sql/functions.ts';
 import type { ForwardPlan, LocalPlan, Planned, PlanningSession, Script } from './sql/plan.ts';
 
 /** A result of an index lookup that grows beyond this is left to a slow lane, so that one client cannot hold up the others. */
@@ -199,6 +200,7 @@ export class LocalEngine {
     this.close();
     try {
       this.#reader = new ReplicaReader(this.#deps.feed.path);
+      registerFunctions(this.#reader.sqlite);
       this.#state = this.#reader.sqlite.prepare(READ_STATE_SQL);
       this.#generation = generation;
       return true;

@@ -3,6 +3,7 @@
 
 import type { MessagePort } from '../base/worker.ts';
 import { ReplicaReader } from '../replica/reader.ts';
+import { registerFunctions } from './sql/functions.ts';
 import type { SqliteValue, Statement } from '../replica/sqlite.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
@@ -49,6 +50,7 @@ export function serveSlowLane(port: MessagePort<SlowChunk, SlowRequest>): void {
     if (opened !== wanted) {
       reader?.close();
       reader = new ReplicaReader(request.path, { cacheKib: CACHE_KIB });
+      registerFunctions(reader.sqlite);
       opened = wanted;
     }
     const current = reader as ReplicaReader;

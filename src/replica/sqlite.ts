@@ -45,6 +45,13 @@ export interface Statement {
   finalize(): void;
 }
 
+/** An aggregate function: `step` once a row gives the next state. */
+export interface Aggregate<State> {
+  readonly start: () => State;
+  readonly step: (state: State, value: SqliteValue) => State;
+  readonly result: (state: State) => SqliteValue;
+}
+
 /** One connection to one SQLite file. Closing it finalizes its statements, so that the -wal file is released. */
 export class Sqlite {
   readonly path: string;
@@ -151,6 +158,12 @@ export class Sqlite {
       function(name: string, options: object, run: (...values: SqliteValue[]) => SqliteValue): void;
     };
     database.function(name, { deterministic: true, varargs: true }, run);
+  }
+
+  /** The same for an aggregate. */
+  aggregate<State>(name: string, aggregate: Aggregate<State>): void {
+    const database = this.#database as unknown as { aggregate(name: string, options: Aggregate<State>): void };
+    database.aggregate(name, aggregate);
   }
 
   /** Folds the WAL into the database file and cuts it to nothing, as far as readers permit. */

@@ -14,6 +14,7 @@ import {
   type Untyped,
 } from './expression.ts';
 import { Forward } from './forward.ts';
+import { NEED_TIMEZONE_UTC } from './plan.ts';
 import type { TypeFacts } from './types.ts';
 
 const INTEGER_RANK = new Map<number, number>([
@@ -167,6 +168,12 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
       default:
         if (term.typeOid === OID.json || term.typeOid === OID.jsonb) return derived(to, [term], term.value, options);
     }
+  }
+  if (typeOid === OID.date && (family === 'timestamp' || family === 'timestamptz')) {
+    // The day stands before the blank; infinities have none.
+    if (family === 'timestamptz') draft.needs |= NEED_TIMEZONE_UTC;
+    const sql = (): string => `substr(${term.value()}, 1, instr(${term.value()} || ' ', ' ') - 1)`;
+    return derived(to, [term], sql, options);
   }
   if (family === 'bool' && typeOid === OID.int4) return derived(to, [term], term.value, options);
   if (term.typeOid === OID.int4 && typeOid === OID.bool)

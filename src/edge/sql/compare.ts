@@ -86,6 +86,8 @@ export function operands(left: Term, right: Term, draft: Draft): [Expression, Ex
     if (family === 'opaque') throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
     if (a.typeOid === b.typeOid || family === 'integer' || family === 'float') return [a, b];
   }
+  const isExact = (each: Expression): boolean => each.facts.family === 'integer' || each.facts.family === 'numeric';
+  if (isExact(a) && isExact(b)) return [coerce(a, OID.numeric, draft), coerce(b, OID.numeric, draft)];
   if (b.constant !== null) {
     const met = meetConstant(a, b, draft);
     if (met !== null) return [a, met];
@@ -108,8 +110,6 @@ function meetConstant(other: Expression, constant: Expression, draft: Draft): Ex
   const isInteger = constant.facts.family === 'integer';
   if (!isInteger && constant.typeOid !== OID.numeric) return null;
   switch (other.facts.family) {
-    case 'numeric':
-      return constantOf(OID.numeric, source, draft);
     case 'float':
       // float4 meets numbers of other types as float8.
       return constantOf(OID.float8, source, draft);

@@ -252,8 +252,7 @@ export function derived(
     typmod: parts.typmod ?? -1,
     collation: parts.collation ?? null,
     value: sql,
-    // Where the printed form does not compare, a derived value has no form that does.
-    key: parts.key === undefined ? (facts.keyWriter === facts.writer && facts.writer !== null ? sql : null) : parts.key,
+    key: parts.key === undefined ? derivedKey(facts, sql) : parts.key,
     nullable: parts.nullable ?? true,
     column: null,
     isPlain: false,
@@ -263,6 +262,13 @@ export function derived(
     constant: parts.constant ?? null,
     equality: parts.equality ?? null,
   };
+}
+
+/** Comparison form of a value that was computed; null where there is none. */
+function derivedKey(facts: TypeFacts, sql: () => string): (() => string) | null {
+  if (facts.writer === null) return null;
+  if (facts.keyWriter === facts.writer) return sql;
+  return facts.keyWriter === 'numeric-key' ? () => `skerry_key(${sql()})` : null;
 }
 
 /** Remembers the text, so that asking twice binds once. */

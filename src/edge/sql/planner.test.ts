@@ -270,7 +270,7 @@ describe('scripts', () => {
     expect(forwarded(`SELECT ${'('.repeat(400)}1${' + 1)'.repeat(400)}`).reason).toBe('too-long');
     expect(
       forwarded(
-        `SELECT ${Array.from({ length: 40 }, (_, index) => `(SELECT count(*) FROM users u${index})`).join('+')}`,
+        `SELECT ${Array.from({ length: 40 }, (_, index) => `(SELECT count(*) FROM users u${index})`).join(', ')}`,
       ).reason,
     ).toBe('too-long');
     expect(forwarded('SELECT 1\u0000').reason).toBe('syntax-error');
@@ -333,7 +333,7 @@ describe('whether a forwarded statement may write', () => {
   test('reads are known, everything else may', () => {
     check('SELECT now()', false);
     check('SELECT * FROM pg_class', false);
-    check('SELECT avg(price) FROM users GROUP BY team', false);
+    check('SELECT avg(ratio) FROM users GROUP BY team', false);
     check('EXPLAIN SELECT * FROM users', false);
     check("SELECT nextval('s')", true);
     check('SELECT my_function(1)', true);

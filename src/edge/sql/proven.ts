@@ -16,17 +16,20 @@ import {
 } from './expression.ts';
 import { Forward } from './forward.ts';
 
+/** One of several functions of a name. */
 interface ProvenFunction {
   readonly name: string;
   /** Types of the parameters. `text` also takes varchar and untyped terms, `int4` also int2, by the parser's own rules. */
   readonly parameters: readonly number[];
   readonly result: number;
   readonly sql: (...operands: string[]) => string;
+  /** SQLite fails where the core has to be asked. */
+  readonly mayFail?: boolean;
   /** Throws Forward where the proof has conditions. */
   readonly check?: (operands: readonly Expression[], draft: Draft) => void;
 }
 
-const { text, int4, int8, bool, bytea } = OID;
+const { text, int4, int8, bool, bytea, numeric } = OID;
 
 /** Collations under which lower() and upper() change ASCII letters only. */
 function requirePosix(operands: readonly Expression[]): void {
@@ -36,6 +39,9 @@ function requirePosix(operands: readonly Expression[]): void {
   }
 }
 
+/** Positions, lengths and scales beyond this are left to the core. */
+const POSITION_MAX = 500;
+
 function requireSameBytes(operands: readonly Expression[]): void {
   requireDeterministic(mergeCollations(operands));
 }
@@ -44,7 +50,8 @@ function requireSameBytes(operands: readonly Expression[]): void {
 function constants(operands: readonly Expression[], positions: readonly number[], min: number, draft: Draft): void {
   for (const position of positions) {
     const constant = operands[position]?.constant ?? null;
-    if (constant === null || Number(draft.bake(constant)) < min) {
+    const value = constant === null ? Number.NaN : Number(draft.bake(constant));
+    if (!(value >= min && value <= POSITION_MAX)) {
       throw new Forward('unproven-function', 'positions that are not constants in range');
     }
   }
@@ -116,6 +123,35 @@ const FUNCTIONS: readonly ProvenFunction[] = [
     sql: (a: string, b: string) => `instr(${a}, ${b})`,
     check: requireSameBytes,
   })),
+  // Numbers that have lost their digits cannot overflow; NaN and infinities are left to the core.
+  ...(
+    [
+      ['round', 'skerry_round'],
+      ['trunc', 'skerry_truncate'],
+      ['floor', 'skerry_floor'],
+      ['ceil', 'skerry_ceiling'],
+      ['ceiling', 'skerry_ceiling'],
+    ] as const
+  ).map(([name, call]) => ({
+    name,
+    parameters: [numeric],
+    result: numeric,
+    mayFail: true,
+    sql: (a: string) => `${call}(${a}, 0)`,
+  })),
+  ...(
+    [
+      ['round', 'skerry_round'],
+      ['trunc', 'skerry_truncate'],
+    ] as const
+  ).map(([name, call]) => ({
+    name,
+    parameters: [numeric, int4],
+    result: numeric,
+    mayFail: true,
+    sql: (a: string, b: string) => `${call}(${a}, ${b})`,
+    check: (operands: readonly Expression[], draft: Draft) => constants(operands, [1], 0, draft),
+  })),
   {
     name: 'starts_with',
     parameters: [text, text],
@@ -136,6 +172,7 @@ export function callFunction(name: string, terms: readonly Term[], draft: Draft)
     if (!candidate.parameters.every((parameter, index) => takes(parameter, terms[index] as Term))) continue;
     const operands = candidate.parameters.map((parameter, index) => coerce(terms[index] as Term, parameter, draft));
     candidate.check?.(operands, draft);
+    if (candidate.mayFail === true) draft.mayFail = true;
     const facts = draft.facts(candidate.result);
     return derived(facts, operands, () => candidate.sql(...operands.map((operand) => operand.value())), {
       collation: candidate.result === text ? mergeCollations(operands) : null,
@@ -177,16 +214,10 @@ const MIN_MAX_TYPES = new Set<number>([
   OID.timestamptz,
 ]);
 
+const AGGREGATES = new Set(['count', 'sum', 'avg', 'min', 'max', 'bool_and', 'bool_or', 'every']);
+
 export function isAggregate(name: string): boolean {
-  return (
-    name === 'count' ||
-    name === 'sum' ||
-    name === 'min' ||
-    name === 'max' ||
-    name === 'bool_and' ||
-    name === 'bool_or' ||
-    name === 'every'
-  );
+  return AGGREGATES.has(name);
 }
 
 /** An aggregate of pg_catalog. The result's dependence on grouped columns is the caller's. */
@@ -222,9 +253,26 @@ export function callAggregate(call: AggregateCall, draft: Draft): Expression {
         // SQLite refuses sums that leave 64 bits; Postgres does not, its result is numeric.
         return derived(draft.facts(OID.numeric), [operand], () => `CAST(${of('sum', operand.value)()} AS TEXT)`);
       }
+      // Distinct texts are not distinct numbers.
+      if (typeOid === numeric && !call.isDistinct)
+        return derived(operand.facts, [operand], of('skerry_sum', operand.value));
       break;
+    case 'avg': {
+      draft.mayFail = true;
+      const isInteger = operand.facts.family === 'integer';
+      if (!isInteger && (typeOid !== numeric || call.isDistinct)) break;
+      const sum = isInteger
+        ? (): string => `CAST(${of('sum', operand.value)()} AS TEXT)`
+        : of('skerry_sum', operand.value);
+      const count = of('count', operand.value);
+      return derived(draft.facts(numeric), [operand], () => `skerry_divide(${sum()}, CAST(${count()} AS TEXT))`);
+    }
     case 'min':
     case 'max':
+      // Of a declared scale, so that equal numbers print alike.
+      if (typeOid === numeric && operand.column !== null && operand.typmod !== -1) {
+        return derived(operand.facts, [operand], of(`skerry_${call.name}`, operand.value));
+      }
       if (!MIN_MAX_TYPES.has(typeOid)) break;
       requireC(operand.collation);
       orderKey(operand, draft);

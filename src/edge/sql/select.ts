@@ -161,7 +161,7 @@ export class SelectPlanner {
     const clauses = [
       from.sql === '' ? '' : ` FROM ${from.sql}`,
       where.length === 0 ? '' : ` WHERE ${where.map((each) => each.value()).join(' AND ')}`,
-      isGrouped ? ` GROUP BY ${groups.map((group) => keyOf(group)()).join(', ')}` : '',
+      isGrouped ? ` GROUP BY ${groups.map((group) => term(group, keyOf(group)())).join(', ')}` : '',
       having === null ? '' : ` HAVING ${having.value()}`,
       order.length === 0 ? '' : ` ORDER BY ${order.map((each) => each.sql).join(', ')}`,
       limits,
@@ -432,7 +432,7 @@ export class SelectPlanner {
       }
       // By a constant all rows are equal; and SQLite would read a bare integer as a position.
       if (expression.relations.size === 0 && !expression.hasAggregate) continue;
-      const sql = `${orderKey(expression, this.#draft)}${isDescending ? ' DESC' : ''}`;
+      const sql = `${term(expression, orderKey(expression, this.#draft))}${isDescending ? ' DESC' : ''}`;
       order.push({ expression, sql: expression.nullable ? `${sql} NULLS ${nullsFirst ? 'FIRST' : 'LAST'}` : sql });
     }
     return order;
@@ -521,6 +521,11 @@ export class SelectPlanner {
       outer: query.outer,
     };
   }
+}
+
+/** For GROUP BY and ORDER BY: SQLite may fold `x AND FALSE` to 0, and then reads it as a position. */
+function term(expression: Expression, sql: string): string {
+  return expression.column === null ? `ifnull(${sql}, NULL)` : sql;
 }
 
 function emptyScope(): Scope {
@@ -665,6 +670,8 @@ function figureName(node: Node | undefined): FiguredName | null {
       return figureName(fields['arg'] as Node);
     case 'CoalesceExpr':
       return good('coalesce');
+    case 'MinMaxExpr':
+      return good(fields['op'] === 'IS_LEAST' ? 'least' : 'greatest');
     case 'CaseExpr': {
       const inner = figureName(fields['defresult'] as Node | undefined);
       return inner !== null && inner.strength === 2 ? inner : { name: 'case', strength: 1 };

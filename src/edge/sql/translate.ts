@@ -2,7 +2,7 @@
 
 import { OID } from '../../pg/oid.ts';
 import { isArrayElement } from './bind.ts';
-import { cast, coerce, commonType, constantOf, typed, untypedTo } from './coerce.ts';
+import { cast, coerce, commonType, constantOf, typeCollation, typed, untypedTo } from './coerce.ts';
 import { type ComparisonOperator, compare, distinctFrom, isComparison, keyOf, operands } from './compare.ts';
 import {
   type Constant,
@@ -11,6 +11,7 @@ import {
   derived,
   isUntyped,
   mergeCollations,
+  requireC,
   requireDeterministic,
   type Term,
 } from './expression.ts';
@@ -113,6 +114,8 @@ export class Translator {
           },
         );
       }
+      case 'MinMaxExpr':
+        return this.#extreme(fields, scope);
       case 'CollateClause':
         return this.#collate(fields, scope);
       case 'FuncCall':
@@ -303,6 +306,7 @@ export class Translator {
     if (name === '+' || name === '-' || name === '*' || name === '/' || name === '%') {
       return this.#arithmetic(name, left, right);
     }
+    if (name === '->' || name === '->>') return this.#jsonb(name, left, right);
     if (name === '~~' || name === '!~~') return this.#like(name === '!~~', fields, scope);
     throw new Forward('unproven-operator', name);
   }
@@ -326,13 +330,19 @@ export class Translator {
   }
 
   #arithmetic(name: string, left: Term, right: Term): Expression {
-    const integer = (term: Term): Expression => {
-      if (isUntyped(term) || term.facts.family !== 'integer')
-        throw new Forward('unproven-operator', `${name} on other than integers`);
-      return term;
-    };
-    const a = integer(left);
-    const b = integer(right);
+    // An untyped side is read as the other's type, for which each of these operators exists.
+    const known = isUntyped(left) ? right : left;
+    if (isUntyped(known)) throw new Forward('unproven-operator', `${name} on constants without types`);
+    const terms = [left, right].map((term) => (isUntyped(term) ? untypedTo(term, known.typeOid, this.#draft) : term));
+    const [a, b] = terms as [Expression, Expression];
+    if (a.facts.family === 'integer' && b.facts.family === 'integer') return this.#integerArithmetic(name, a, b);
+    if (terms.every((term) => term.facts.family === 'integer' || term.facts.family === 'numeric')) {
+      return this.#numericArithmetic(name, a, b);
+    }
+    throw new Forward('unproven-operator', `${name} on types ${a.typeOid} and ${b.typeOid}`);
+  }
+
+  #integerArithmetic(name: string, a: Expression, b: Expression): Expression {
     if (name === '%' && a.typeOid !== b.typeOid) throw new Forward('unproven-operator', '% of mixed integers');
     const typeOid = [OID.int8, OID.int4, OID.int2].find((oid) => a.typeOid === oid || b.typeOid === oid) as number;
     if (a.constant !== null && b.constant !== null) return this.#folded(name, typeOid, a.constant, b.constant);
@@ -347,6 +357,40 @@ export class Translator {
     }
     const guard = name === '/' || name === '%' ? () => `${b.value()} <> 0` : () => 'TRUE';
     return this.#checked(typeOid, [a, b], () => `(${a.value()} ${name} ${b.value()})`, guard);
+  }
+
+  #numericArithmetic(name: string, left: Expression, right: Expression): Expression {
+    const call = NUMERIC_FUNCTIONS.get(name);
+    if (call === undefined) throw new Forward('unproven-operator', name);
+    // Division fails by zero, the others only beyond 131,072 digits, which numbers of declared size never reach.
+    const divisor = right.constant;
+    const isDivisorSafe = divisor !== null && /[1-9]/.test(this.#draft.bake(divisor));
+    const isSafe = ((name !== '/' && name !== '%') || isDivisorSafe) && isSmall(left) && isSmall(right);
+    const isConstant = [left, right].every((side) => side.relations.size === 0 && !side.hasAggregate);
+    if (!isSafe && (isConstant || !this.#draft.isEveryRowComputed))
+      throw new Forward('may-fail', 'arithmetic that may fail');
+    const a = coerce(left, OID.numeric, this.#draft);
+    const b = coerce(right, OID.numeric, this.#draft);
+    // NaN and infinities are left to the core.
+    this.#draft.mayFail = true;
+    return derived(a.facts, [a, b], () => `${call}(${a.value()}, ${b.value()})`, {
+      nullable: a.nullable || b.nullable,
+    });
+  }
+
+  /** `jsonb -> key`, `jsonb ->> key`, key a text or an integer. */
+  #jsonb(name: '->' | '->>', left: Term, right: Term): Expression {
+    if (isUntyped(left) || left.typeOid !== OID.jsonb)
+      throw new Forward('unproven-operator', `${name} on other than jsonb`);
+    const isIndex = !isUntyped(right) && (right.typeOid === OID.int4 || right.typeOid === OID.int2);
+    if (!isIndex && !isUntyped(right) && right.facts.family !== 'text') throw new Forward('unproven-operator', name);
+    const key = coerce(right, isIndex ? OID.int4 : OID.text, this.#draft);
+    const part = (): string => `skerry_json_${isIndex ? 'element' : 'member'}(${left.value()}, ${key.value()})`;
+    if (name === '->') return derived(this.#draft.facts(OID.jsonb), [left, key], part);
+    const text = this.#draft.facts(OID.text);
+    return derived(text, [left, key], () => `skerry_json_text(${part()})`, {
+      collation: typeCollation(text, this.#draft),
+    });
   }
 
   /** Arithmetic of two constants is done now. */
@@ -367,7 +411,9 @@ export class Translator {
     guard: string | (() => string),
   ): Expression {
     // Elsewhere it depends on the plan for which rows an expression is computed, and so which rows may fail.
-    if (!this.#draft.isEveryRowComputed) throw new Forward('may-fail', 'arithmetic that may overflow');
+    // And constants Postgres computes even if there is no row.
+    const isConstant = parts.every((part) => part.relations.size === 0 && !part.hasAggregate);
+    if (!this.#draft.isEveryRowComputed || isConstant) throw new Forward('may-fail', 'arithmetic that may overflow');
     this.#draft.mayFail = true;
     const facts = this.#draft.facts(typeOid);
     return derived(facts, parts, () => {
@@ -618,6 +664,29 @@ export class Translator {
     };
   }
 
+  /** GREATEST, LEAST: NULLs are passed over. */
+  #extreme(fields: Fields, scope: Scope): Expression {
+    const operandsOf = this.#common(list(fields['args']).map((each) => this.term(each, scope)));
+    const facts = (operandsOf[0] as Expression).facts;
+    const collation = mergeCollations(operandsOf);
+    requireC(collation);
+    if (!facts.isCanonical || !facts.isOrdered || facts.family === 'enum') {
+      throw new Forward('unproven-type', `GREATEST or LEAST of type ${facts.oid}`);
+    }
+    const name = fields['op'] === 'IS_LEAST' ? 'min' : 'max';
+    // SQLite's give NULL when one is NULL: so each stands in for the others.
+    const rotated = (): string[] =>
+      operandsOf.map((_, first) => {
+        const turn = [...operandsOf.slice(first), ...operandsOf.slice(0, first)];
+        return turn.length === 1
+          ? (turn[0] as Expression).value()
+          : `coalesce(${turn.map((each) => each.value()).join(', ')})`;
+      });
+    const value = (): string =>
+      operandsOf.length === 1 ? (rotated()[0] as string) : `${name}(${rotated().join(', ')})`;
+    return derived(facts, operandsOf, value, { collation, typmod: commonTypmod(operandsOf, true) });
+  }
+
   #common(terms: readonly Term[]): Expression[] {
     const typeOid = commonType(terms);
     return terms.map((term) => coerce(term, typeOid, this.#draft));
@@ -787,6 +856,23 @@ export class Translator {
         throw new Forward('unproven-syntax', 'this kind of subquery');
     }
   }
+}
+
+const NUMERIC_FUNCTIONS = new Map<string, string>([
+  ['+', 'skerry_add'],
+  ['-', 'skerry_subtract'],
+  ['*', 'skerry_multiply'],
+  ['/', 'skerry_divide'],
+  ['%', 'skerry_remainder'],
+]);
+
+/** A number of at most 1,000 digits whatever the data. */
+function isSmall(operand: Expression): boolean {
+  return (
+    operand.facts.family === 'integer' ||
+    operand.constant !== null ||
+    (operand.column !== null && operand.typmod !== -1)
+  );
 }
 
 const SESSION_FUNCTIONS = new Map<string, SessionValue>([

@@ -1,0 +1,93 @@
+// Functions that plans call and SQLite does not have. Each connection that runs plans must have them: `registerFunctions`.
+// A function that throws makes the statement fail in SQLite, and so be forwarded.
+
+import { numericKey } from '../../pg/types/numeric-key.ts';
+import type { Sqlite, SqliteValue } from '../../replica/sqlite.ts';
+import { jsonElement, jsonMember, jsonText } from './json-path.ts';
+import {
+  add,
+  ceiling,
+  type Decimal,
+  divide,
+  floor,
+  formatDecimal,
+  multiply,
+  parseDecimal,
+  remainder,
+  round,
+  subtract,
+  truncate,
+} from './numeric.ts';
+
+/** What any arithmetic with it gives. */
+const NAN = 'NaN';
+
+/** Makes them callable on this connection. Numbers come and go as texts: numerics as Postgres prints them. */
+export function registerFunctions(sqlite: Sqlite): void {
+  sqlite.function('skerry_key', (text) => (text === null ? null : numericKey(text as string)));
+  for (const [name, compute] of OPERATIONS) {
+    sqlite.function(name, (a, b) => {
+      if (a === null || b === null) return null;
+      if (a === NAN || b === NAN) return NAN;
+      return formatDecimal(compute(parseDecimal(a as string), parseDecimal(b as string)));
+    });
+  }
+  for (const [name, compute] of ROUNDINGS) {
+    sqlite.function(name, (a, scale) => {
+      if (a === null || scale === null) return null;
+      if (a === NAN) return NAN;
+      return formatDecimal(compute(parseDecimal(a as string), Number(scale)));
+    });
+  }
+  sqlite.function('skerry_json_member', (json, key) =>
+    json === null || key === null ? null : jsonMember(json as string, key as string),
+  );
+  sqlite.function('skerry_json_element', (json, index) =>
+    json === null || index === null ? null : jsonElement(json as string, Number(index)),
+  );
+  sqlite.function('skerry_json_text', (part) => (part === null ? null : jsonText(part as string)));
+  sqlite.aggregate<Decimal | typeof NAN | null>('skerry_sum', {
+    start: () => null,
+    step: (sum, text) => {
+      if (text === null || sum === NAN) return sum;
+      if (text === NAN) return NAN;
+      const value = parseDecimal(text as string);
+      return sum === null ? value : add(sum, value);
+    },
+    result: (sum) => (sum === null || sum === NAN ? sum : formatDecimal(sum)),
+  });
+  for (const [name, sign] of [
+    ['skerry_min', -1],
+    ['skerry_max', 1],
+  ] as const) {
+    sqlite.aggregate<Extreme | null>(name, {
+      start: () => null,
+      step: (best, text) => {
+        if (text === null) return best;
+        const key = Buffer.from(numericKey(text as string));
+        return best === null || Buffer.compare(key, best.key) * sign > 0 ? { text, key } : best;
+      },
+      result: (best) => (best === null ? null : best.text),
+    });
+  }
+}
+
+interface Extreme {
+  readonly text: SqliteValue;
+  readonly key: Buffer;
+}
+
+const OPERATIONS: readonly (readonly [string, (a: Decimal, b: Decimal) => Decimal])[] = [
+  ['skerry_add', add],
+  ['skerry_subtract', subtract],
+  ['skerry_multiply', multiply],
+  ['skerry_divide', divide],
+  ['skerry_remainder', remainder],
+];
+
+const ROUNDINGS: readonly (readonly [string, (a: Decimal, scale: number) => Decimal])[] = [
+  ['skerry_round', round],
+  ['skerry_truncate', truncate],
+  ['skerry_floor', (a) => floor(a)],
+  ['skerry_ceiling', (a) => ceiling(a)],
+];
