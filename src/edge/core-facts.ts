@@ -208,8 +208,11 @@ export class CoreKnowledge implements Service, SettingsOwner {
     this.#session = session;
     if (backoff.failures > 0) log.info('edge.core-back', { message: 'the core answers again' });
     while (!signal.aborted && !session.closed) {
+      const asked = this.#schemaVersion;
       await this.refresh(session);
       backoff.reset();
+      // The catalogue changed while we asked, when nobody was there to be woken.
+      if (asked !== this.#schemaVersion) continue;
       const again = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
