@@ -7,8 +7,12 @@ import { createEdge, type Edge, type EdgeDeps, type EdgeOptions } from '../src/e
 import type { SlowChunk, SlowRequest } from '../src/edge/slow-lanes.ts';
 import { createLog, SILENT_LOG } from '../src/observe/log.ts';
 import { Metrics } from '../src/observe/metrics.ts';
-import { type Lsn, parseLsn } from '../src/pg/lsn.ts';
-import { isStored, tableLayout } from '../src/replica/layout.ts';
+import { formatLsn, type Lsn, parseLsn } from '../src/pg/lsn.ts';
+import { isStored, type TableLayout, tableLayout } from '../src/replica/layout.ts';
+import { ReplicaReader } from '../src/replica/reader.ts';
+import { checksumTable } from '../src/replica/checksum.ts';
+import { createCrypto } from '../src/runtime/crypto.ts';
+import type { ChecksumReport } from '../src/contracts/health.ts';
 import { Catalogue } from '../src/replica/catalogue.ts';
 import { ReplicaLoader } from '../src/replica/loader.ts';
 import { nodeDisk } from '../src/runtime/disk.ts';
@@ -144,6 +148,7 @@ async function startOn(
       metrics,
       feed,
       ...(planner === undefined ? {} : { planner }),
+      checksum: async () => checksumOf(path),
       startSlowLane: () =>
         bunWorkers.process<SlowRequest, SlowChunk>(new URL('../src/roles/edge-query-child.ts', import.meta.url)),
     },
@@ -193,4 +198,18 @@ async function startOn(
       folder[Symbol.dispose]();
     },
   };
+}
+
+function checksumOf(path: string): ChecksumReport {
+  using reader = new ReplicaReader(path);
+  const { position } = reader.begin();
+  const tables = [...reader.catalogue().tables()].map((image) => {
+    const steps = checksumTable(reader.sqlite, reader.layout(image.oid) as TableLayout, createCrypto());
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
+  });
+  reader.end();
+  return { name: 'edge-test', epoch: position.epoch, position: formatLsn(position.lsn), tables };
 }

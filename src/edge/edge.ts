@@ -12,10 +12,12 @@ import type { Http, HttpServer } from '../base/http.ts';
 import type { Connection, Listener, Net, TlsServerOptions } from '../base/net.ts';
 import type { Random } from '../base/random.ts';
 import type { Service } from '../base/service.ts';
+import type { ChecksumReport } from '../contracts/health.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { EDGE_ANSWERS_TOTAL, EDGE_CONNECTIONS, EDGE_LAG_SECONDS, EDGE_UPSTREAM_CONNECTIONS } from '../observe/names.ts';
+import type { Lsn } from '../pg/lsn.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
 import { admissionBy, verifiersOf } from '../session/admission.ts';
 import { CancelRegistry } from '../session/cancel.ts';
@@ -27,8 +29,11 @@ import { ByteWriter } from '../wire/bytes.ts';
 import { CoreKnowledge } from './core-facts.ts';
 import { errorFields } from './faults.ts';
 import { createHttpHandler } from './http.ts';
+import { readKey } from './kv.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
 import { EdgeSession, type SessionDeps } from './session.ts';
+import type { LocalPlan } from './sql/plan.ts';
+import { SessionSettings } from './settings.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
 import { Planner, PLANNER_DEFAULTS } from './sql/planner.ts';
@@ -45,6 +50,8 @@ export interface EdgeDeps {
   readonly feed: ReplicaFeed;
   /** Another planner than the real one, for tests of the server alone. */
   readonly planner?: (catalogue: () => Catalogue) => StatementPlanner;
+  /** Checksums of the replica, as `ReplicaControl.checksum` gives them. */
+  readonly checksum: (at: Lsn | null, waitMs: number) => Promise<ChecksumReport>;
   /** Starts a child process that serves `slow-lane-child.ts`. */
   readonly startSlowLane: () => SlowWorker;
 }
@@ -86,6 +93,19 @@ const PREPARED_STATEMENTS_MAX = 10_000;
 const RYW_WAIT_MS = 500;
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 
+/** How long `/checksum?at=` waits for the replica to get there. */
+const CHECKSUM_WAIT_MS = 10_000;
+
+/** Rows by key are printed as the replica holds them. */
+const KV_SETTINGS = {
+  search_path: '',
+  TimeZone: 'UTC',
+  DateStyle: 'ISO',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+};
+
 /** Statements that wait for a slow lane, per lane. */
 const WAITING_PER_LANE = 16;
 
@@ -123,6 +143,7 @@ class EdgeServer implements Edge {
   #resolveListening!: (ports: { port: number; httpPort: number }) => void;
   #rejectListening!: (error: unknown) => void;
   readonly #stop = new AbortController();
+  #stopping = false;
   #running: Promise<void> | null = null;
 
   constructor(deps: EdgeDeps, options: EdgeOptions) {
@@ -199,6 +220,7 @@ class EdgeServer implements Edge {
         httpPort: http.port,
       });
       await Promise.race([aborted(signal), knowledge]);
+      this.#stopping = true;
     } catch (error) {
       this.#rejectListening(error);
       throw error;
@@ -243,21 +265,24 @@ class EdgeServer implements Edge {
   }
 
   async #listenHttp(): Promise<HttpServer> {
-    const { http, feed, crypto, clock, metrics } = this.#deps;
+    const { http, feed, metrics, checksum } = this.#deps;
     const { name, version, pid, host, httpHost, httpPort } = this.#options;
+    const settings = new SessionSettings(this.#knowledge);
+    settings.start(KV_SETTINGS);
+    const kv = { engine: this.#engine, settings, mayRead: (plan: LocalPlan) => this.#knowledge.mayRead(plan) };
     return await http.serve({
       host: httpHost ?? host,
       port: httpPort,
       handle: createHttpHandler({
         name,
         version,
-        ...(pid === undefined ? {} : { pid }),
+        pid: pid ?? 0,
         feed,
-        crypto,
-        clock,
         metrics,
         answered: () => this.answered,
-        stopping: () => this.#stop.signal.aborted,
+        stopping: () => this.#stopping,
+        checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
+        readKey: (table, key) => readKey(kv, table, key),
       }),
     });
   }

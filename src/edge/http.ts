@@ -1,36 +1,37 @@
-// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum.
+// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], /kv/<table>/<key>.
+// Peers from other machines are told whether it is healthy and nothing else: this port has no authentication (I11).
 
-import type { Clock } from '../base/clock.ts';
-import type { Crypto } from '../base/crypto.ts';
-import type { ChecksumReport, RoleStatus, TableChecksum } from '../contracts/health.ts';
+import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
+import { describeError, Fault } from '../base/fault.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { formatLsn } from '../pg/lsn.ts';
-import { checksumTable } from '../replica/checksum.ts';
-import { isStored } from '../replica/layout.ts';
-import { ReplicaReader } from '../replica/reader.ts';
+import { formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
+import type { KvAnswer } from './kv.ts';
 
 export interface HttpHandlerDeps {
   readonly name: string;
   readonly version: string;
+  readonly pid: number;
   readonly feed: ReplicaFeed;
-  readonly crypto: Crypto;
-  readonly clock: Clock;
   readonly metrics: Metrics;
   readonly answered: () => { readonly local: number; readonly forwarded: number };
   readonly stopping: () => boolean;
-  readonly pid?: number;
+  /** Checksums of all tables, at exactly `at` or where the replica is. */
+  readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
+  readonly readKey: (table: string, key: string) => KvAnswer;
 }
 
-export function createHttpHandler(deps: HttpHandlerDeps): (request: Request) => Promise<Response> {
-  return async (request) => {
-    const { pathname } = new URL(request.url);
+export function createHttpHandler(
+  deps: HttpHandlerDeps,
+): (request: Request, peer: { readonly isLoopback: boolean }) => Promise<Response> {
+  return async (request, peer) => {
+    const url = new URL(request.url);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return problem(405, 'method-not-allowed', `${request.method} is not possible here`);
     }
-    switch (pathname) {
-      case '/healthz':
-        return healthz(deps);
+    if (url.pathname === '/healthz') return healthz(deps);
+    if (!peer.isLoopback) return problem(403, 'loopback-only', 'this is told to peers on the same machine only');
+    switch (url.pathname) {
       case '/status':
         return Response.json(edgeStatus(deps));
       case '/metrics':
@@ -38,9 +39,9 @@ export function createHttpHandler(deps: HttpHandlerDeps): (request: Request) => 
           headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
         });
       case '/checksum':
-        return await checksum(deps);
+        return await checksum(deps, url.searchParams.get('at'));
       default:
-        return problem(404, 'not-found', `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum`);
+        return kv(deps, request, url.pathname);
     }
   };
 }
@@ -52,7 +53,7 @@ export function edgeStatus(deps: HttpHandlerDeps): RoleStatus {
   return {
     role: 'edge',
     name: deps.name,
-    pid: deps.pid ?? 0,
+    pid: deps.pid,
     version: deps.version,
     state: deps.stopping() ? 'stopping' : state,
     reason,
@@ -76,33 +77,40 @@ function healthz(deps: HttpHandlerDeps): Response {
   return Response.json({ ready, state, reason }, { status: ready ? 200 : 503 });
 }
 
-async function checksum(deps: HttpHandlerDeps): Promise<Response> {
-  const { feed, clock, crypto } = deps;
-  const { state } = feed.current;
+async function checksum(deps: HttpHandlerDeps, at: string | null): Promise<Response> {
+  const { state } = deps.feed.current;
   if (state === 'starting' || state === 'bootstrapping') {
     return problem(503, 'replica-not-ready', 'the first snapshot has not arrived yet');
   }
-  // A connection of its own: its snapshot stays open over many turns of the event loop.
-  using reader = new ReplicaReader(feed.path);
-  const { position } = reader.begin();
-  const tables: TableChecksum[] = [];
-  for (const image of reader.catalogue().tables()) {
-    const layout = isStored(image) ? reader.layout(image.oid) : null;
-    if (layout === null) continue;
-    const steps = checksumTable(reader.sqlite, layout, crypto);
-    for (;;) {
-      const step = steps.next();
-      if (step.done === true) {
-        tables.push(step.value);
-        break;
-      }
-      await new Promise<void>((resolve) => clock.soon(resolve));
-    }
+  try {
+    return Response.json(await deps.checksum(at === null ? null : parseLsn(at)));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return problem(error.code === 'lsn-invalid' ? 400 : 409, error.code, describeError(error));
   }
-  reader.end();
-  tables.sort((a, b) => (a.table < b.table ? -1 : 1));
-  const report: ChecksumReport = { name: deps.name, epoch: position.epoch, position: formatLsn(position.lsn), tables };
-  return Response.json(report);
+}
+
+function kv(deps: HttpHandlerDeps, request: Request, pathname: string): Response {
+  const found = /^\/kv\/([^/]+)\/([^/]*)$/.exec(pathname);
+  if (found === null) {
+    return problem(
+      404,
+      'not-found',
+      `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
+    );
+  }
+  let answer: KvAnswer;
+  try {
+    answer = deps.readKey(decodeURIComponent(found[1] as string), decodeURIComponent(found[2] as string));
+  } catch (error) {
+    if (error instanceof URIError) return problem(400, 'key-invalid', 'the path is not valid percent-encoding');
+    throw error;
+  }
+  if (!answer.found) return problem(answer.status, answer.code, answer.message);
+  const etag = `"${answer.lsn}"`;
+  const headers = { etag, 'skerry-lsn': answer.lsn, 'content-type': 'application/json' };
+  if (request.headers.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
+  return new Response(answer.json, { headers });
 }
 
 function problem(status: number, code: string, message: string): Response {

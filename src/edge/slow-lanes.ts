@@ -59,6 +59,8 @@ export class SlowLanes {
   readonly #options: SlowLanesOptions;
   #idle: SlowWorker[] = [];
   readonly #all = new Set<SlowWorker>();
+  /** Who is to be told when a taken child dies. */
+  readonly #running = new Map<SlowWorker, (why: string) => void>();
   #taken = 0;
   #waiting: ((worker: SlowWorker | null) => void)[] = [];
   #closed = false;
@@ -104,14 +106,12 @@ export class SlowLanes {
       pending = null;
       waiting?.resolve(chunk);
     };
-    void worker.exited.then((why) => {
-      if (state === 'closed') return;
-      const wasOpen = state === 'open';
+    this.#running.set(worker, (why) => {
       state = 'gone';
       const waiting = pending;
       pending = null;
       waiting?.reject(laneGone(why));
-      if (wasOpen) this.#freed();
+      this.#freed();
     });
     return {
       next: (rowsMax) =>
@@ -125,6 +125,7 @@ export class SlowLanes {
         // In the middle of a chunk the child does not listen.
         if (pending !== null) return void worker.kill();
         state = 'closed';
+        this.#running.delete(worker);
         worker.post({ type: 'close' });
         this.#release(worker);
       },
@@ -147,9 +148,12 @@ export class SlowLanes {
   #started(): SlowWorker {
     const worker = this.#start();
     this.#all.add(worker);
-    void worker.exited.then(() => {
+    void worker.exited.then((why) => {
       this.#all.delete(worker);
       this.#idle = this.#idle.filter((one) => one !== worker);
+      const gone = this.#running.get(worker);
+      this.#running.delete(worker);
+      gone?.(why);
     });
     return worker;
   }

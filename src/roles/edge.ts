@@ -53,6 +53,7 @@ export function runEdge(config: Config): Promise<number> {
           log,
           metrics: new Metrics(),
           feed: replica.feed,
+          checksum: (at, waitMs) => replica.checksum(at, waitMs),
           startSlowLane: () =>
             bunWorkers.process<SlowRequest, SlowChunk>(new URL('./edge-query-child.ts', import.meta.url)),
         },
