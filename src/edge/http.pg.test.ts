@@ -52,10 +52,7 @@ test('/metrics', async () => {
 
 test('/checksum', async () => {
   const report = (await (await get('/checksum')).json()) as ChecksumReport;
-  expect(report.tables.map(({ table, rows }) => [table, rows])).toEqual([
-    ['public.pair', 0],
-    ['s.zone', 2],
-  ]);
+  expect(report.tables.map(({ table, rows }) => `${table} ${rows}`).toSorted()).toEqual(['public.pair 0', 's.zone 2']);
   expect((await get('/checksum?at=nonsense')).status).toBe(400);
 });
 
