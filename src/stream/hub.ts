@@ -32,6 +32,11 @@ export class Batch {
     this.needs = commonNeeds(records);
   }
 
+  /** True when the last thing a receiver gets of it is the Commit at `to`, which tells the position by itself. */
+  endsInCommit(messages: boolean): boolean {
+    return framesFor(must(this.records.at(-1)), messages).length > 0;
+  }
+
   shared(messages: boolean): Uint8Array {
     if (messages) {
       this.#withMessages ??= concat(this.records.map((record) => record.frames));
@@ -59,8 +64,13 @@ function commonNeeds(records: readonly LogRecord[]): Map<number, number> | null 
 const NOTHING = new Uint8Array(0);
 const withoutMessagesCache = new WeakMap<LogRecord, Uint8Array>();
 
+/** The frames of a record for a receiver; nothing for marks, and for big transactions, which lie in files. */
+export function framesFor(record: LogRecord, messages: boolean): Uint8Array {
+  return messages ? record.frames : framesWithoutMessages(record);
+}
+
 /** The frames of a record for a receiver that did not ask for logical messages; made once. */
-export function framesWithoutMessages(record: LogRecord): Uint8Array {
+function framesWithoutMessages(record: LogRecord): Uint8Array {
   if (record.onlyMessages) return NOTHING;
   if (!record.hasMessages) return record.frames;
   let frames = withoutMessagesCache.get(record);

@@ -10,7 +10,7 @@ import type { Disk } from '../base/disk.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import { logDamaged } from './faults.ts';
 import { BEGIN_FRAME_BYTES, concat, frameBytesAt, wholeFrames, withoutLogicalMessages } from './frames.ts';
-import { type Batch, framesWithoutMessages, type Hub } from './hub.ts';
+import { type Batch, framesFor, type Hub } from './hub.ts';
 import type { LogReader } from './relay-log/log.ts';
 import { ALWAYS_SENT, type LogRecord } from './relay-log/record.ts';
 
@@ -102,6 +102,7 @@ export class Subscription {
     const bytes = batch.shared(this.#messages);
     this.#sentLsn = batch.to;
     if (bytes.length > 0) this.#outlet.write(bytes);
+    if (batch.endsInCommit(this.#messages)) this.#keptAliveLsn = batch.to;
     this.#keepAlive();
   }
 
@@ -150,9 +151,12 @@ export class Subscription {
   #send(records: readonly LogRecord[]): void {
     const parts: Uint8Array[] = [];
     for (const record of records) {
-      const frames = this.#messages ? record.frames : framesWithoutMessages(record);
-      if (frames.length > 0) this.#pushRecord(parts, record, frames);
+      const frames = framesFor(record, this.#messages);
       this.#sentLsn = record.endLsn;
+      if (frames.length === 0) continue;
+      this.#pushRecord(parts, record, frames);
+      // Its Commit says where the receiver is: no keepalive is needed for that.
+      this.#keptAliveLsn = record.endLsn;
     }
     if (parts.length > 0) this.#outlet.write(concat(parts));
   }
