@@ -73,9 +73,9 @@ const relay = {
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6450, help: 'Replication protocol for edges, relays and stock subscribers.' }),
     httpPort: port({ default: 6451, help: 'Snapshots, status, checksums and metrics.' }),
-    tlsCertFile: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
-    tlsKeyFile: text({ default: '', help: 'PEM file of its key.' }),
-    tlsCaFile: text({
+    tlsCert: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
+    tlsKey: text({ default: '', help: 'PEM file of its key.' }),
+    tlsCa: text({
       default: '',
       help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
     }),
@@ -106,9 +106,9 @@ const edge = {
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6500, help: 'PostgreSQL protocol.' }),
     httpPort: port({ default: 6501, help: 'Status, checksums and metrics; always on 127.0.0.1.' }),
-    tlsCertFile: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
-    tlsKeyFile: text({ default: '', help: 'PEM file of its key.' }),
-    tlsCaFile: text({
+    tlsCert: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
+    tlsKey: text({ default: '', help: 'PEM file of its key.' }),
+    tlsCa: text({
       default: '',
       help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
     }),

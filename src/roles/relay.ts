@@ -81,7 +81,7 @@ function relayOptions(config: Config): RelayOptions {
     auth: {
       users: new Map([[relay.peerUser, password]]),
       trustLoopback: false,
-      acceptCertificates: relay.tlsCaFile !== '',
+      acceptCertificates: relay.tlsCa !== '',
     },
     self: { user: relay.peerUser, password },
     subscribersMax: relay.subscribersMax,

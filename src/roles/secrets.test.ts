@@ -44,7 +44,7 @@ describe('I11: nothing listens beyond loopback without TLS', () => {
   });
 
   test('a certificate without its key is refused', () => {
-    expect(readServerTls({ tlsCertFile: '', tlsKeyFile: '', tlsCaFile: '' })).toBeNull();
-    expect(() => readServerTls({ tlsCertFile: 'x', tlsKeyFile: '', tlsCaFile: '' })).toThrow('belong together');
+    expect(readServerTls({ tlsCert: '', tlsKey: '', tlsCa: '' })).toBeNull();
+    expect(() => readServerTls({ tlsCert: 'x', tlsKey: '', tlsCa: '' })).toThrow('belong together');
   });
 });

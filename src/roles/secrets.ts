@@ -38,18 +38,18 @@ export function withCredentials(url: string, user: string, password: string): st
 
 /** Certificate and key of a server; null when none are named. */
 export function readServerTls(files: {
-  readonly tlsCertFile: string;
-  readonly tlsKeyFile: string;
-  readonly tlsCaFile: string;
+  readonly tlsCert: string;
+  readonly tlsKey: string;
+  readonly tlsCa: string;
 }): TlsServerOptions | null {
-  if (files.tlsCertFile === '' && files.tlsKeyFile === '') return null;
-  if (files.tlsCertFile === '' || files.tlsKeyFile === '') {
+  if (files.tlsCert === '' && files.tlsKey === '') return null;
+  if (files.tlsCert === '' || files.tlsKey === '') {
     throw new Fault('config-missing', {
-      message: 'tls_cert_file and tls_key_file belong together, and one is not set',
+      message: 'tls_cert and tls_key belong together, and one is not set',
     });
   }
-  const ca = files.tlsCaFile === '' ? {} : { ca: mustRead(files.tlsCaFile) };
-  return { cert: mustRead(files.tlsCertFile), key: mustRead(files.tlsKeyFile), ...ca };
+  const ca = files.tlsCa === '' ? {} : { ca: mustRead(files.tlsCa) };
+  return { cert: mustRead(files.tlsCert), key: mustRead(files.tlsKey), ...ca };
 }
 
 /** Throws when a role would listen beyond this machine without TLS (I11). */
@@ -57,7 +57,7 @@ export function requireTls(host: string, tls: TlsServerOptions | null): void {
   if (tls !== null || host === 'localhost' || host === '::1' || host.startsWith('127.')) return;
   throw new Fault('tls-required', {
     message: `nothing listens on ${host} without TLS`,
-    hint: 'set tls_cert_file and tls_key_file, or listen on 127.0.0.1',
+    hint: 'set tls_cert and tls_key, or listen on 127.0.0.1',
   });
 }
 
