@@ -2,7 +2,7 @@
 
 import { Command, Option } from 'commander';
 import { Fault } from '../base/fault.ts';
-import { fileKey, flagName, type Group } from '../config/define.ts';
+import { fileKey, flagName, type Group, isTable } from '../config/define.ts';
 import { loadConfig } from '../config/load.ts';
 import { type Config, GROUPS } from '../config/options.ts';
 import { readTextFile } from '../runtime/files.ts';
@@ -56,7 +56,7 @@ export function makeCommand(options: CommandOptions): Command {
   for (const groupName of options.groups) {
     const group: Group = GROUPS[groupName];
     for (const [name, option] of Object.entries(group.options)) {
-      if (options.only !== undefined && !options.only.includes(name)) continue;
+      if (isTable(option) || (options.only !== undefined && !options.only.includes(name))) continue;
       const flag = flagName(group, name);
       const value = option.typeText === 'true or false' ? '' : ` <${fileKey(name).replaceAll('_', '-')}>`;
       const made = new Option(`${flag}${value}`, option.help);

@@ -15,6 +15,12 @@ export interface Option<T> {
   readonly secret: boolean;
 }
 
+/** Rows by name, each with options of its own: databases, users. Only in files. */
+export interface TableOption<T> extends Option<ReadonlyMap<string, T>> {
+  // oxlint-disable-next-line typescript/no-explicit-any -- a row mixes options of all types
+  readonly fields: Readonly<Record<string, Option<any>>>;
+}
+
 export interface Group {
   readonly title: string;
   readonly help: string;
@@ -113,6 +119,66 @@ const SIZE_BYTES: Record<string, number> = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 
 /** Bytes in code, `64MB`, `10GB` in files (powers of 1024, as in Postgres). */
 export function size(options: Common<number>): Option<number> {
   return make('size', options, (input) => measured(input, SIZE_BYTES), 'a size such as 512kB, 64MB or 10GB');
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- a row mixes options of all types
+type Fields = Readonly<Record<string, Option<any>>>;
+type RowOf<F extends Fields> = { readonly [K in keyof F]: F[K] extends Option<infer T> ? T : never };
+
+/** What a table says about a key that no field has; the loader finds the line and the nearest name. */
+export interface UnknownField {
+  readonly unknownField: string;
+  readonly known: readonly string[];
+}
+
+/** Named rows of options: `databases: {app: {servers: [...]}}`. A field that a row does not give has its default. */
+export function table<const F extends Fields>(options: { readonly fields: F; readonly help: string }): TableOption<RowOf<F>> {
+  const { fields, help } = options;
+  const schema = z.unknown().transform((input, context) => {
+    const complain = (path: string[], message: string, params?: UnknownField): void => {
+      context.issues.push({ code: 'custom', input, path, message, ...(params === undefined ? {} : { params: { ...params } }) });
+    };
+    const rows = new Map<string, RowOf<F>>();
+    if (!isRecord(input)) {
+      complain([], 'expected names with options of their own');
+      return rows;
+    }
+    for (const [name, given] of Object.entries(input)) {
+      if (given !== null && !isRecord(given)) {
+        complain([name], 'expected keys with values');
+        continue;
+      }
+      rows.set(name, readRow(name, given ?? {}));
+    }
+    return rows;
+
+    function readRow(name: string, given: Readonly<Record<string, unknown>>): RowOf<F> {
+      const row: Record<string, unknown> = {};
+      const keys = Object.keys(fields);
+      for (const [key, option] of Object.entries(fields)) row[key] = option.default;
+      for (const [key, value] of Object.entries(given)) {
+        const field = keys.find((one) => fileKey(one) === key);
+        const option = field === undefined ? undefined : fields[field];
+        if (field === undefined || option === undefined) {
+          complain([name, key], '', { unknownField: key, known: keys.map(fileKey) });
+          continue;
+        }
+        const checked = option.schema.safeParse(value);
+        if (checked.success) row[field] = checked.data;
+        else complain([name, key], checked.error.issues[0]?.message ?? 'not valid');
+      }
+      return row as RowOf<F>;
+    }
+  });
+  return { typeText: 'table', schema, default: new Map(), help, secret: false, fields };
+}
+
+export function isTable(option: Option<unknown>): option is TableOption<unknown> {
+  return 'fields' in option;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** `idleTimeoutMs` → `idle_timeout`: in files the value carries its unit, so the name does not. */

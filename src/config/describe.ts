@@ -1,6 +1,6 @@
 // Prints the option table: the sample file, the reference page.
 
-import { envName, fileKey, flagName, type Group, type Option } from './define.ts';
+import { envName, fileKey, flagName, type Group, isTable, type Option } from './define.ts';
 
 type Groups = Readonly<Record<string, Group>>;
 
@@ -40,17 +40,33 @@ export function referencePage(groups: Groups): string {
     for (const [name, option] of Object.entries(group.options)) {
       const cells = [
         `\`${groupName}.${fileKey(name)}\``,
-        `\`${flagName(group, name)}\``,
-        `\`${envName(group, name)}\``,
+        isTable(option) ? 'file only' : `\`${flagName(group, name)}\``,
+        isTable(option) ? 'file only' : `\`${envName(group, name)}\``,
         option.typeText,
         `\`${yamlText(option)}\``,
         option.help,
       ];
       lines.push(`| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
     }
-    lines.push('');
+    lines.push('', ...Object.entries(group.options).flatMap(([name, option]) => fieldsOf(groupName, name, option)));
   }
   return `${lines.join('\n').trimEnd()}\n`;
+}
+
+/** The fields of a table's rows. */
+function fieldsOf(groupName: string, name: string, option: Option<unknown>): string[] {
+  if (!isTable(option)) return [];
+  const lines = [
+    `Each row of \`${groupName}.${fileKey(name)}\`:`,
+    '',
+    '| key | type | default | meaning |',
+    '|---|---|---|---|',
+  ];
+  for (const [field, of] of Object.entries(option.fields)) {
+    const cells = [`\`${fileKey(field)}\``, of.typeText, `\`${yamlText(of)}\``, of.help];
+    lines.push(`| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
+  }
+  return [...lines, ''];
 }
 
 /** A default as people write it in a file. */
@@ -60,6 +76,7 @@ export function yamlText(option: Option<unknown>): string {
   if (typeof value === 'number' && option.typeText === 'duration') return durationText(value);
   if (typeof value === 'number' && option.typeText === 'size') return sizeText(value);
   if (value === '') return "''";
+  if (value instanceof Map) return '{}';
   return String(value);
 }
 

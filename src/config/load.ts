@@ -7,7 +7,8 @@
 
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import { Fault } from '../base/fault.ts';
-import { envName, fileKey, flagName, type Group, type ValuesOf } from './define.ts';
+import type { z } from 'zod';
+import { envName, fileKey, flagName, type Group, isTable, type Option, type UnknownField, type ValuesOf } from './define.ts';
 
 export interface ConfigSources {
   /** The file's name, for messages, and its text. */
@@ -37,6 +38,8 @@ export function loadConfig<const T extends Readonly<Record<string, Group>>>(
       }
       const checked = option.schema.safeParse(given.value);
       if (!checked.success) {
+        const issue = checked.error.issues[0];
+        if (issue !== undefined && issue.path.length > 0) throw tableFault(issue, given, groupName, name);
         const shown = option.secret ? '' : ` "${printable(given.value)}"`;
         throw new Fault('config-value', {
           message: `${given.where}: ${checked.error.issues[0]?.message ?? 'not valid'}, got${shown === '' ? ' something else' : shown}`,
@@ -60,7 +63,19 @@ export function nearest(word: string, candidates: readonly string[]): string | n
   return best;
 }
 
+/** A complaint about something inside a table, with the line of just that. */
+function tableFault(issue: z.core.$ZodIssue, given: Given, groupName: string, name: string): Fault {
+  const path = issue.path.map(String);
+  const where = given.lineOf?.(path) ?? given.where;
+  const key = [groupName, fileKey(name), ...path].join('.');
+  const params = 'params' in issue ? (issue.params as Partial<UnknownField> | undefined) : undefined;
+  if (params?.unknownField !== undefined) return unknownKey(where, key, params.known ?? [], params.unknownField);
+  return new Fault('config-value', { message: `${where}: ${key}: ${issue.message}` });
+}
+
 interface Given {
+  /** Where something inside the value stands, for values that are mappings. */
+  readonly lineOf?: (path: readonly string[]) => string;
   readonly value: unknown;
   /** `skerry.yaml:12: up.edges`, `SKERRY_EDGES`, `--edges`. */
   readonly where: string;
@@ -73,6 +88,8 @@ function pick(
   fromFile: ReadonlyMap<string, Given>,
   sources: ConfigSources,
 ): Given | null {
+  // A table has no place on a command line.
+  if (isTable(group.options[name] as Option<unknown>)) return fromFile.get(`${groupName}.${name}`) ?? null;
   const flagValue = sources.flags[groupName]?.[name];
   if (flagValue !== undefined) return { value: flagValue, where: flagName(group, name) };
   const env = envName(group, name);
@@ -113,6 +130,7 @@ function readFile(
       given.set(`${groupName}.${name}`, {
         value: node === null ? null : document.createNode(node).toJSON(),
         where: `${at(keyOffset)}: ${groupName}.${key}`,
+        lineOf: (path) => at(offsetOf(node, path) ?? keyOffset),
       });
     }
   }
@@ -133,8 +151,22 @@ function entries(node: unknown, where: string): [string, Node | null, number][] 
   });
 }
 
-function unknownKey(where: string, key: string, known: readonly string[]): Fault {
-  const near = nearest(key, known);
+/** Offset of the key that `path` leads to. */
+function offsetOf(node: Node | null, path: readonly string[]): number | null {
+  let current: unknown = node;
+  let offset: number | null = null;
+  for (const part of path) {
+    if (!isMap(current)) return offset;
+    const pair = current.items.find((one) => isScalar(one.key) && String(one.key.value) === part);
+    if (pair === undefined) return offset;
+    offset = (pair.key as Node).range?.[0] ?? offset;
+    current = pair.value;
+  }
+  return offset;
+}
+
+function unknownKey(where: string, key: string, known: readonly string[], word: string = key): Fault {
+  const near = nearest(word, known);
   return new Fault('config-unknown-key', {
     message: `${where}: unknown option "${key}"`,
     hint: near === null ? `known here: ${known.join(', ')}` : `did you mean "${near}"?`,

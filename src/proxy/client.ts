@@ -27,7 +27,14 @@ import {
   STATUS_FAILED,
   STATUS_IDLE,
 } from './server.ts';
-import { changeSql, changesOnlyName, NO_SETTINGS, quoteIdentifier, type SessionSettings, settingsOf } from './settings.ts';
+import {
+  changeSql,
+  changesOnlyName,
+  NO_SETTINGS,
+  quoteIdentifier,
+  type SessionSettings,
+  settingsOf,
+} from './settings.ts';
 import type { Statement, StatementRegistry } from './statements.ts';
 
 /** Bytes of a client that waits for a server connection; above this its socket is not read. */
@@ -562,7 +569,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     }
     const linked = this.server;
     const server =
-      linked ?? this.#obtain(this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text));
+      linked ??
+      this.#obtain(this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text));
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
     this.#touch(scan);
@@ -692,7 +700,14 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.#unnamed = unnamed;
     server.unnamed = unnamed;
     server.outbox.push(message);
-    server.expect(EXPECT.parse, { tag: 'parse', client: this, name: null, previous: null, statement: null, sent: true });
+    server.expect(EXPECT.parse, {
+      tag: 'parse',
+      client: this,
+      name: null,
+      previous: null,
+      statement: null,
+      sent: true,
+    });
     return end;
   }
 

@@ -36,7 +36,7 @@ const CAPACITY_FIRST = 16;
 /** A ring; grows by doubling. Bounded by its owner (`LEDGER_ENTRIES_MAX`). */
 export class Ledger<T> {
   #kinds = new Uint8Array(CAPACITY_FIRST);
-  #references: (T | null)[] = new Array<T | null>(CAPACITY_FIRST).fill(null);
+  #references: (T | null)[] = Array.from({ length: CAPACITY_FIRST }, () => null);
   #head = 0;
   length = 0;
 
@@ -89,7 +89,7 @@ export class Ledger<T> {
   #grow(): void {
     const size = this.#kinds.length * 2;
     const kinds = new Uint8Array(size);
-    const references = new Array<T | null>(size).fill(null);
+    const references: (T | null)[] = Array.from({ length: size }, () => null);
     for (let index = 0; index < this.length; index += 1) {
       kinds[index] = this.kindAt(index);
       references[index] = this.referenceAt(index);

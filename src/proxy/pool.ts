@@ -139,7 +139,7 @@ export class Pool implements ServerOwner {
     this.place = options.place;
     this.statements = options.statements;
     this.lastUsedAt = options.now();
-    this.#backoff = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_LAST_MS, random: options.random });
+    this.#backoff = new Backoff(options.random, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_LAST_MS });
   }
 
   get waiting(): number {
@@ -362,7 +362,11 @@ export class Pool implements ServerOwner {
     if (this.#retryPending) return;
     this.#retryPending = true;
     const waitMs = this.#backoff.next();
-    this.#options.log.warn('proxy.server-unreachable', { ...this.#names(), retry_ms: Math.round(waitMs), message: fault.message });
+    this.#options.log.warn('proxy.server-unreachable', {
+      ...this.#names(),
+      retry_ms: Math.round(waitMs),
+      message: fault.message,
+    });
     this.#options.after(waitMs, () => {
       this.#retryPending = false;
       this.pump();
@@ -381,12 +385,14 @@ export class Pool implements ServerOwner {
         head.waitFailed(this.#timeoutFault(now - head.waitingSince));
       }
     }
-    for (const server of [...this.idle]) {
+    for (const server of this.idle.slice()) {
       const old = now - server.createdAt > server.lifetimeMs && server.lifetimeMs > 0;
       const unused = limits.serverIdleTimeoutMs > 0 && now - server.lastUsedAt > limits.serverIdleTimeoutMs;
-      if (old || (unused && this.servers.size > limits.sizeMin)) server.shut(old ? 'server_lifetime' : 'server_idle_timeout');
+      if (old || (unused && this.servers.size > limits.sizeMin))
+        server.shut(old ? 'server_lifetime' : 'server_idle_timeout');
     }
-    for (const [server, deadline] of this.recovering) if (now > deadline) server.shut('could not be rolled back in time');
+    for (const [server, deadline] of this.recovering)
+      if (now > deadline) server.shut('could not be rolled back in time');
     this.pump();
   }
 
@@ -415,7 +421,7 @@ export class Pool implements ServerOwner {
   /** KILL: every connection, whatever runs on it. */
   closeAll(reason: string): void {
     this.generation += 1;
-    for (const server of [...this.servers]) {
+    for (const server of this.servers) {
       const { client } = server;
       server.client = null;
       server.shut(reason);

@@ -203,7 +203,10 @@ export class ServerConnection implements ConnectionHandler {
   }
 
   link(client: LinkedClient, now: number): void {
-    assert(this.client === null && this.ledger.length === 0, 'a server connection is linked while somebody else uses it');
+    assert(
+      this.client === null && this.ledger.length === 0,
+      'a server connection is linked while somebody else uses it',
+    );
     this.client = client;
     this.state = 'linked';
     this.linkedAt = now;
@@ -474,7 +477,8 @@ export class ServerConnection implements ConnectionHandler {
         this.#copyBegins();
         return visible;
       case BACKEND.readyForQuery:
-        if (kind !== EXPECT.query && kind !== EXPECT.sync && kind !== EXPECT.functionCall) return this.#unexpected(type);
+        if (kind !== EXPECT.query && kind !== EXPECT.sync && kind !== EXPECT.functionCall)
+          return this.#unexpected(type);
         this.#ready(buffer[start] as number, visible);
         return visible;
       case BACKEND.errorResponse:

@@ -13,7 +13,7 @@ import { encodeStartup, PROTOCOL_3_0, protocolMajor, type StartupPacket } from '
 import { type ConnectionTarget, describeTarget, type HostPort, type TlsTexts } from './connection-string.ts';
 import { ServerError } from './faults.ts';
 import { Inbox } from './inbox.ts';
-import { type ClientBinding, SCRAM_NONCE_BYTES, ScramClient } from './scram.ts';
+import { type ClientBinding, SCRAM_NONCE_BYTES, ScramClient, type ScramKeys } from './scram.ts';
 
 /** The world of a session. */
 export interface SessionWorld {
@@ -29,8 +29,10 @@ export interface ClientOptions {
   readonly tls?: TlsTexts;
   /** `database` for logical replication, `true` for physical. */
   readonly replication?: 'database' | 'true';
-  /** More startup parameters; these win over the target's. */
+  /** More startup parameters; these win over the target's. Also client_encoding, for whoever only passes bytes on. */
   readonly parameters?: Readonly<Record<string, string>>;
+  /** Logs in with these instead of the target's password, when the server asks for SCRAM. */
+  readonly scramKeys?: ScramKeys;
   /** Send the password in the clear when asked. Default: only over TLS with a verified certificate. */
   readonly allowCleartext?: boolean;
   /** Oldest major version to accept; 0 = any. Default 15. */
@@ -287,7 +289,7 @@ class AuthDialogue {
       ? { kind: 'tls-server-end-point', certificateHash: crypto.certificateHash(certificate) }
       : { kind: canBind ? 'not-offered' : 'none' };
     const scram = new ScramClient(crypto, {
-      password: this.#password(),
+      password: this.#options.scramKeys ?? this.#password(),
       binding,
       nonce: random.bytes(SCRAM_NONCE_BYTES),
     });
@@ -355,9 +357,12 @@ function startupParameters(options: ClientOptions): Map<string, string> {
     ['client_encoding', 'UTF8'],
   ]);
   for (const [name, value] of Object.entries({ ...target.parameters, ...options.parameters })) {
-    // We only ever speak UTF-8.
+    // We only ever speak UTF-8; only an explicit wish changes that ('' = whatever the database has).
     if (name !== 'client_encoding') parameters.set(name, value);
   }
+  const encoding = options.parameters?.['client_encoding'];
+  if (encoding === '') parameters.delete('client_encoding');
+  else if (encoding !== undefined) parameters.set('client_encoding', encoding);
   if (options.replication !== undefined) parameters.set('replication', options.replication);
   return parameters;
 }

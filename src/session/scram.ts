@@ -30,10 +30,16 @@ export type ClientBinding =
   | { readonly kind: 'not-offered' }
   | { readonly kind: 'tls-server-end-point'; readonly certificateHash: Uint8Array };
 
+/** What a password is worth without being it: enough to log in wherever the verifier (salt, iterations) is the same. */
+export interface ScramKeys {
+  readonly clientKey: Uint8Array;
+  readonly serverKey: Uint8Array;
+}
+
 /** The client's half of one exchange: `first`, then `respond`, then `verify`. */
 export class ScramClient {
   readonly #crypto: Crypto;
-  readonly #password: string;
+  readonly #proof: string | ScramKeys;
   readonly #binding: ClientBinding;
   readonly #nonce: string;
   #firstBare = '';
@@ -43,7 +49,8 @@ export class ScramClient {
   constructor(
     crypto: Crypto,
     options: {
-      readonly password: string;
+      /** The password, or the keys derived from it. */
+      readonly password: string | ScramKeys;
       readonly binding: ClientBinding;
       /** `SCRAM_NONCE_BYTES` random bytes. */
       readonly nonce: Uint8Array;
@@ -52,7 +59,7 @@ export class ScramClient {
     },
   ) {
     this.#crypto = crypto;
-    this.#password = options.password;
+    this.#proof = options.password;
     this.#binding = options.binding;
     this.#nonce = toBase64(options.nonce);
     this.#firstBare = `n=${escapeName(options.user ?? '')},r=${this.#nonce}`;
@@ -76,13 +83,21 @@ export class ScramClient {
     }
     const saltBytes = fromBase64(salt);
     if (saltBytes === null || saltBytes.length === 0) throw unproven('invalid SCRAM salt');
-    const salted = await saltedPassword(this.#crypto, this.#password, saltBytes, iterations);
-    const clientKey = this.#crypto.hmacSha256(salted, utf8('Client Key'));
-    this.#serverKey = this.#crypto.hmacSha256(salted, utf8('Server Key'));
+    const { clientKey, serverKey } = await this.#keys(saltBytes, iterations);
+    this.#serverKey = serverKey;
     const withoutProof = `c=${toBase64(channelBindingInput(this.#binding))},r=${nonce}`;
     this.#authMessage = `${this.#firstBare},${serverFirst},${withoutProof}`;
     const signature = this.#crypto.hmacSha256(this.#crypto.sha256(clientKey), utf8(this.#authMessage));
     return `${withoutProof},p=${toBase64(xor(clientKey, signature))}`;
+  }
+
+  async #keys(salt: Uint8Array, iterations: number): Promise<ScramKeys> {
+    if (typeof this.#proof !== 'string') return this.#proof;
+    const salted = await saltedPassword(this.#crypto, this.#proof, salt, iterations);
+    return {
+      clientKey: this.#crypto.hmacSha256(salted, utf8('Client Key')),
+      serverKey: this.#crypto.hmacSha256(salted, utf8('Server Key')),
+    };
   }
 
   /** Checks server-final-message. Throws Fault `server-unproven` unless the server knows the password too. */
@@ -112,6 +127,8 @@ export class ScramServer {
   #clientFirstBare = '';
   #serverFirst = '';
   #fullNonce = '';
+  /** The client's key, recovered from its proof: known only after `finish` accepted it. */
+  clientKey: Uint8Array | null = null;
 
   constructor(
     crypto: Crypto,
@@ -172,6 +189,7 @@ export class ScramServer {
     if (!this.#crypto.equal(this.#crypto.sha256(clientKey), this.#verifier.storedKey)) {
       throw new ScramRefused('wrong password');
     }
+    this.clientKey = clientKey;
     return `v=${toBase64(this.#crypto.hmacSha256(this.#verifier.serverKey, authMessage))}`;
   }
 

@@ -1,0 +1,410 @@
+// SHOW …: the columns are PgBouncer's, in its order, so that existing dashboards and exporters work.
+
+import { Fault } from '../../base/fault.ts';
+import { addressText } from '../../contracts/topology.ts';
+import type { ClientConnection } from '../client.ts';
+import type { Pool, PoolStats } from '../pool.ts';
+import type { Proxy } from '../proxy.ts';
+import { configRows } from './settings.ts';
+import type { AdminAnswer, Cell } from './session.ts';
+
+interface Table {
+  readonly columns: readonly string[];
+  readonly rows: (proxy: Proxy) => (readonly Cell[])[];
+}
+
+const STAT_NAMES = [
+  'server_assignment_count',
+  'xact_count',
+  'query_count',
+  'received',
+  'sent',
+  'xact_time',
+  'query_time',
+  'wait_time',
+  'client_login_count',
+] as const;
+
+function statValues(stats: PoolStats): number[] {
+  return [
+    stats.assignments,
+    stats.transactions,
+    stats.queries,
+    stats.receivedBytes,
+    stats.sentBytes,
+    stats.transactionMs * 1000,
+    stats.queryMs * 1000,
+    stats.waitMs * 1000,
+    stats.logins,
+  ];
+}
+
+/** Sums per database. */
+function statsByDatabase(proxy: Proxy): Map<string, number[]> {
+  const sums = new Map<string, number[]>();
+  for (const pool of proxy.pools.values()) {
+    const values = statValues(pool.stats);
+    const sum = sums.get(pool.database) ?? values.map(() => 0);
+    sums.set(
+      pool.database,
+      sum.map((value, index) => value + (values[index] as number)),
+    );
+  }
+  return sums;
+}
+
+/** Averages per second since the start; times per query or transaction. */
+function averages(sum: readonly number[], seconds: number): number[] {
+  const [
+    assignments = 0,
+    transactions = 0,
+    queries = 0,
+    received = 0,
+    sent = 0,
+    xact = 0,
+    query = 0,
+    wait = 0,
+    logins = 0,
+  ] = sum;
+  const each = (total: number, count: number): number => (count === 0 ? 0 : total / count);
+  return [
+    assignments / seconds,
+    transactions / seconds,
+    queries / seconds,
+    received / seconds,
+    sent / seconds,
+    each(xact, transactions),
+    each(query, queries),
+    each(wait, assignments),
+    logins / seconds,
+  ];
+}
+
+function secondsUp(proxy: Proxy): number {
+  return Math.max(1, (proxy.now() - proxy.startedAt) / 1000);
+}
+
+function poolRow(proxy: Proxy, pool: Pool): Cell[] {
+  const clients = [...proxy.clients].filter((one) => one.database === pool.database && one.user === pool.user);
+  const linked = clients.filter((one) => one.server?.owner === pool);
+  const now = proxy.now();
+  const waitedMs = pool.waiters[0] === undefined ? 0 : now - pool.waiters[0].waitingSince;
+  const cancels = [...pool.servers].filter((one) => one.cancels > 0).length;
+  const database = proxy.databases.get(pool.database);
+  return [
+    pool.database,
+    pool.user,
+    pool.place === 'primary'
+      ? clients.length - pool.waiting - clients.filter((one) => one.server !== null && one.server.owner !== pool).length
+      : linked.length,
+    pool.waiting,
+    0,
+    0,
+    linked.length,
+    0,
+    cancels,
+    pool.idle.length,
+    pool.recovering.size,
+    0,
+    pool.opening,
+    Math.floor(waitedMs / 1000),
+    Math.round((waitedMs % 1000) * 1000),
+    proxy.config.users.get(pool.user)?.poolMode ?? database?.config.poolMode ?? proxy.config.poolMode,
+    pool.place,
+  ];
+}
+
+function clientRow(proxy: Proxy, client: ClientConnection): Cell[] {
+  const state = client.state === 'waiting' ? 'waiting' : client.server === null ? 'idle' : 'active';
+  const now = proxy.now();
+  const waitMs = client.state === 'waiting' ? now - client.waitingSince : 0;
+  return [
+    'C',
+    client.user,
+    client.database,
+    state,
+    client.connection.remoteAddress,
+    0,
+    timeText(proxy, client.connectedAt),
+    timeText(proxy, client.activeAt),
+    Math.floor(waitMs / 1000),
+    Math.round((waitMs % 1000) * 1000),
+    String(client.id),
+    client.server === null ? '' : String(client.server.id),
+    client.server?.processId ?? 0,
+    client.connection.tls?.protocol ?? '',
+    client.applicationName,
+    client.statementCount,
+    client.mode,
+    client.pins === 0 ? '' : 'pinned',
+    String(client.id),
+  ];
+}
+
+/** Wall-clock text of a monotonic time. */
+function timeText(proxy: Proxy, at: number): string {
+  const { clock } = proxy.world;
+  return new Date(clock.wall() - (clock.now() - at)).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
+}
+
+const TABLE_LIST: Readonly<Record<string, Table>> = {
+  pools: {
+    columns: [
+      'database',
+      'user',
+      'cl_active',
+      'cl_waiting',
+      'cl_active_cancel_req',
+      'cl_waiting_cancel_req',
+      'sv_active',
+      'sv_active_cancel',
+      'sv_being_canceled',
+      'sv_idle',
+      'sv_used',
+      'sv_tested',
+      'sv_login',
+      'maxwait',
+      'maxwait_us',
+      'pool_mode',
+      'load_balance_hosts',
+    ],
+    rows: (proxy) => [...proxy.pools.values()].map((pool) => poolRow(proxy, pool)),
+  },
+  stats: {
+    columns: ['database', ...STAT_NAMES.map((name) => `total_${name}`), ...STAT_NAMES.map((name) => `avg_${name}`)],
+    rows: (proxy) =>
+      [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...sum, ...averages(sum, secondsUp(proxy))]),
+  },
+  stats_totals: {
+    columns: ['database', ...STAT_NAMES],
+    rows: (proxy) => [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...sum]),
+  },
+  stats_averages: {
+    columns: ['database', ...STAT_NAMES],
+    rows: (proxy) => [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...averages(sum, secondsUp(proxy))]),
+  },
+  totals: {
+    columns: ['name', 'value'],
+    rows: (proxy) => {
+      const sums = [...statsByDatabase(proxy).values()];
+      return STAT_NAMES.map((name, index) => [
+        `total_${name}`,
+        sums.reduce((total, sum) => total + (sum[index] ?? 0), 0),
+      ]);
+    },
+  },
+  servers: {
+    columns: [
+      'type',
+      'user',
+      'database',
+      'state',
+      'addr',
+      'port',
+      'connect_time',
+      'request_time',
+      'close_needed',
+      'ptr',
+      'link',
+      'remote_pid',
+      'tls',
+      'prepared_statements',
+      'place',
+      'id',
+    ],
+    rows: (proxy) =>
+      [...proxy.pools.values()].flatMap((pool) =>
+        [...pool.servers].map((server) => [
+          'S',
+          pool.user,
+          pool.database,
+          server.state === 'linked' ? 'active' : server.state === 'recovering' ? 'used' : server.state,
+          server.host,
+          server.port,
+          timeText(proxy, server.createdAt),
+          timeText(proxy, server.lastUsedAt),
+          server.doomed === null ? 0 : 1,
+          String(server.id),
+          '',
+          server.processId,
+          server.connection.tls?.protocol ?? '',
+          server.prepared.size,
+          pool.place,
+          String(server.id),
+        ]),
+      ),
+  },
+  clients: {
+    columns: [
+      'type',
+      'user',
+      'database',
+      'state',
+      'addr',
+      'port',
+      'connect_time',
+      'request_time',
+      'wait',
+      'wait_us',
+      'ptr',
+      'link',
+      'remote_pid',
+      'tls',
+      'application_name',
+      'prepared_statements',
+      'pool_mode',
+      'pinned',
+      'id',
+    ],
+    rows: (proxy) => [...proxy.clients].map((client) => clientRow(proxy, client)),
+  },
+  databases: {
+    columns: [
+      'name',
+      'host',
+      'port',
+      'database',
+      'force_user',
+      'pool_size',
+      'min_pool_size',
+      'reserve_pool_size',
+      'pool_mode',
+      'max_connections',
+      'current_connections',
+      'max_client_connections',
+      'current_client_connections',
+      'paused',
+      'disabled',
+    ],
+    rows: (proxy) =>
+      [...proxy.databases.values()].map(({ config, topology, limit, clients, paused, disabled }) => {
+        const primary = topology.current().primary;
+        return [
+          config.name,
+          primary?.host ?? '',
+          primary?.port ?? 0,
+          config.dbname === '' ? config.name : config.dbname,
+          config.user === '' ? null : config.user,
+          config.poolSize ?? proxy.config.poolSize,
+          config.poolSizeMin ?? proxy.config.poolSizeMin,
+          config.reservePoolSize ?? proxy.config.reservePoolSize,
+          config.poolMode ?? proxy.config.poolMode,
+          limit.max,
+          limit.used,
+          config.clientConnectionsMax ?? 0,
+          clients,
+          paused ? 1 : 0,
+          disabled ? 1 : 0,
+        ];
+      }),
+  },
+  users: {
+    columns: [
+      'name',
+      'pool_size',
+      'pool_mode',
+      'max_user_connections',
+      'current_connections',
+      'max_user_client_connections',
+      'current_client_connections',
+    ],
+    rows: (proxy) => {
+      const names = new Set([...proxy.config.users.keys(), ...proxy.users.keys()]);
+      return [...names].map((name) => {
+        const config = proxy.config.users.get(name);
+        const state = proxy.users.get(name);
+        return [
+          name,
+          config?.poolSize ?? null,
+          config?.poolMode ?? null,
+          state?.limit.max ?? config?.connectionsMax ?? 0,
+          state?.limit.used ?? 0,
+          config?.clientConnectionsMax ?? 0,
+          state?.clients ?? 0,
+        ];
+      });
+    },
+  },
+  config: {
+    columns: ['key', 'value', 'default', 'changeable'],
+    rows: (proxy) => configRows(proxy.config),
+  },
+  lists: {
+    columns: ['list', 'items'],
+    rows: (proxy) => {
+      const pools = [...proxy.pools.values()];
+      const servers = pools.reduce((sum, pool) => sum + pool.servers.size, 0);
+      const idle = pools.reduce((sum, pool) => sum + pool.idle.length, 0);
+      return [
+        ['databases', proxy.databases.size],
+        ['users', proxy.users.size],
+        ['pools', pools.length],
+        ['free_clients', 0],
+        ['used_clients', proxy.clients.size],
+        ['login_clients', pools.reduce((sum, pool) => sum + pool.waiting, 0)],
+        ['free_servers', idle],
+        ['used_servers', servers - idle],
+        ['dns_names', 0],
+        ['dns_zones', 0],
+        ['dns_queries', 0],
+        ['prepared_statements', proxy.statements.size],
+      ];
+    },
+  },
+  version: { columns: ['version'], rows: (proxy) => [[`skerry ${proxy.version}`]] },
+  state: {
+    columns: ['key', 'value'],
+    rows: (proxy) => [
+      ['active', proxy.state === 'running' ? 'yes' : 'no'],
+      ['paused', [...proxy.databases.values()].some((one) => one.paused) ? 'yes' : 'no'],
+      ['suspended', 'no'],
+    ],
+  },
+  topology: {
+    columns: ['database', 'server', 'role', 'lag_bytes', 'round_trip_us', 'term', 'why'],
+    rows: (proxy) =>
+      [...proxy.databases.values()].flatMap(({ config, topology }) => {
+        const { primary, replicas, term, sentence } = topology.current();
+        const rows: Cell[][] = [];
+        rows.push([config.name, primary === null ? '' : addressText(primary), 'primary', 0, 0, term, sentence]);
+        for (const one of replicas) {
+          rows.push([config.name, addressText(one), 'replica', one.lagBytes ?? -1, one.roundTripMs * 1000, term, '']);
+        }
+        return rows;
+      }),
+  },
+  mem: { columns: ['name', 'size', 'used', 'free', 'memtotal'], rows: () => [] },
+  peers: { columns: ['peer_id', 'host', 'port', 'pool_size'], rows: () => [] },
+  peer_pools: {
+    columns: ['peer_id', 'cl_active_cancel_req', 'cl_waiting_cancel_req', 'sv_active_cancel', 'sv_login'],
+    rows: () => [],
+  },
+  dns_hosts: { columns: ['hostname', 'ttl', 'addrs'], rows: () => [] },
+  dns_zones: { columns: ['zonename', 'serial', 'count'], rows: () => [] },
+};
+
+export const TABLES: readonly string[] = Object.keys(TABLE_LIST).map((name) => name.toUpperCase());
+
+/** Throws a Fault for a table that does not exist. */
+export function showTable(name: string, proxy: Proxy): AdminAnswer {
+  const key = name.toLowerCase();
+  if (key === 'help' || key === '') return { tag: 'SHOW', columns: ['show'], rows: TABLES.map((one) => [one]) };
+  const table = TABLE_LIST[key];
+  if (table !== undefined) return { tag: 'SHOW', columns: table.columns, rows: table.rows(proxy) };
+  // Drivers ask for server parameters.
+  const parameter = DRIVER_PARAMETERS[key];
+  if (parameter !== undefined) return { tag: 'SHOW', columns: [key], rows: [[parameter]] };
+  throw new Fault('table-unknown', {
+    message: `unknown table "${name}"`,
+    hint: `SHOW ${TABLES.join(' | ')}`,
+    sqlstate: '42601',
+  });
+}
+
+const DRIVER_PARAMETERS: Readonly<Record<string, string>> = {
+  server_version: '15.0',
+  standard_conforming_strings: 'on',
+  client_encoding: 'UTF8',
+  datestyle: 'ISO',
+  timezone: 'GMT',
+};

@@ -1,0 +1,891 @@
+// The proxy: clients on one side, pools of server connections on the other.
+//
+// Loops: the janitor (three times a second: timeouts, idle and old connections, waiting queues); one check per server of a
+// database with several (topology.ts). Everything else happens when bytes arrive.
+
+import { Fault } from '../base/fault.ts';
+import type { Connection, Listener } from '../base/net.ts';
+import { loop } from '../base/service.ts';
+import { addressText, type ServerAddress, type Topology, type TopologySource } from '../contracts/topology.ts';
+import type { Log } from '../observe/log.ts';
+import type { Histogram, Metrics } from '../observe/metrics.ts';
+import { PROXY_QUERY_SECONDS, PROXY_WAIT_SECONDS } from '../observe/names.ts';
+import { type ClientOptions as SessionOptions, login, type SessionWorld } from '../session/client-login.ts';
+import { ClientSession, sendCancel } from '../session/client-session.ts';
+import type { ConnectionTarget } from '../session/connection-string.ts';
+import { errorFieldsOf } from '../session/faults.ts';
+import { Secret } from '../base/secret.ts';
+import type { ScramKeys } from '../session/scram.ts';
+import { encodeBackend, writeError, writeReadyForQuery } from '../wire/backend.ts';
+import { ByteWriter } from '../wire/bytes.ts';
+import { PROTOCOL_3_2 } from '../wire/startup.ts';
+import { AdminSession, type AdminCommands } from './admin/session.ts';
+import { ClientConnection, type ClientHost, type PoolMode } from './client.ts';
+import type { DatabaseConfig, ProxyConfig } from './config.ts';
+import { shuttingDown } from './faults.ts';
+import { decideByHba } from './hba.ts';
+import { SharedListener } from './listener.ts';
+import { acceptClient, type LoggedInClient, type LoginAttempt, type LoginDecision, type LoginHost } from './login.ts';
+import { Pool, type PoolLimits, SharedLimit, type Waiter } from './pool.ts';
+import { isProvablyRead } from './reads.ts';
+import { Reported, writeReportedChanges } from './reported.ts';
+import { SecretStore } from './secrets.ts';
+import { ServerConnection } from './server.ts';
+import { NO_SETTINGS } from './settings.ts';
+import { fingerprint } from './slow-log.ts';
+import { StatementRegistry } from './statements.ts';
+import { singleServer, StaticTopology } from './topology.ts';
+
+/** A freed slot reaches a waiting client at once anyway; this is for timeouts, whose precision nobody notices. */
+const JANITOR_MS = 333;
+
+/** After a client has gone, its server connection gets this long to come to rest. */
+const RECOVER_TIMEOUT_MS = 5_000;
+
+/** Clients that may wait for one pool; beyond it they are told at once. */
+const WAITERS_MAX = 100_000;
+
+/** The database name of the admin console; PgBouncer's own name works too. */
+export const ADMIN_DATABASES: ReadonlySet<string> = new Set(['skerry', 'pgbouncer']);
+
+export interface ProxyWorld extends SessionWorld {
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface ProxyOptions {
+  readonly config: ProxyConfig;
+  /** Topologies by database name, from the cluster manager; databases without one use their static list. */
+  readonly topologies?: ReadonlyMap<string, TopologySource>;
+  /** Reads the configuration anew, for RELOAD. Throws when it is not valid; then the old one stays. */
+  readonly reload?: () => Promise<ProxyConfig>;
+  readonly version: string;
+  /** Called when the admin console asks to stop. */
+  readonly stopRequested?: () => void;
+}
+
+/** What the proxy keeps for one database. */
+export class DatabaseState {
+  config: DatabaseConfig;
+  readonly limit = new SharedLimit(0);
+  topology: TopologySource;
+  clients = 0;
+  disabled = false;
+  paused = false;
+  /** Of the databases on the servers, once known: clients that ask for it by name and those that do not are the same then. */
+  serverEncoding: string | null = null;
+  /** Welcome parameters by startup key, so that a login need not wait for a server connection. */
+  readonly welcome = new Map<string, Reported>();
+  readonly querySeconds: Histogram;
+  readonly waitSeconds: Histogram;
+  watched: StaticTopology | null = null;
+
+  constructor(config: DatabaseConfig, topology: TopologySource, metrics: Metrics) {
+    this.config = config;
+    this.topology = topology;
+    this.querySeconds = metrics.histogram(PROXY_QUERY_SECONDS, { database: config.name });
+    this.waitSeconds = metrics.histogram(PROXY_WAIT_SECONDS, { database: config.name });
+  }
+}
+
+export class UserState {
+  readonly name: string;
+  readonly limit = new SharedLimit(0);
+  clients = 0;
+  /** What the last client of this name proved to know; good for the servers. */
+  scramKeys: ScramKeys | null = null;
+  password: string | null = null;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+export class Proxy implements ClientHost, LoginHost {
+  readonly world: SessionWorld;
+  readonly log: Log;
+  readonly statements = new StatementRegistry();
+  readonly clients = new Set<ClientConnection>();
+  readonly admins = new Set<AdminSession>();
+  readonly pools = new Map<string, Pool>();
+  readonly databases = new Map<string, DatabaseState>();
+  readonly users = new Map<string, UserState>();
+  readonly startedAt: number;
+  readonly mockSecret: Uint8Array;
+  readonly version: string;
+  config: ProxyConfig;
+  state: 'running' | 'draining' | 'stopping' = 'running';
+
+  readonly #options: ProxyOptions;
+  readonly #metrics: Metrics;
+  readonly #secrets: SecretStore;
+  readonly #listeners = new Map<string, SharedListener>();
+  readonly #byKey = new Map<string, ClientConnection>();
+  readonly #ports: Listener[] = [];
+  readonly #stop = new AbortController();
+  #ids = 0;
+  #connected = 0;
+
+  constructor(world: ProxyWorld, options: ProxyOptions) {
+    this.world = world;
+    this.log = world.log;
+    this.#metrics = world.metrics;
+    this.#options = options;
+    this.config = options.config;
+    this.version = options.version;
+    this.startedAt = world.clock.now();
+    this.mockSecret = world.random.bytes(32);
+    this.#secrets = new SecretStore({
+      clock: world.clock,
+      log: world.log,
+      config: () => this.config,
+      connect: (database, user) => this.#control(this.#databaseOf(database) as DatabaseState, user, 'primary'),
+    });
+  }
+
+  get loginTimeoutMs(): number {
+    return this.config.clientLoginTimeoutMs;
+  }
+
+  get port(): number {
+    return this.#ports[0]?.port ?? 0;
+  }
+
+  get readPort(): number {
+    return this.#ports[1]?.port ?? 0;
+  }
+
+  /** Listens. Rejects when a port cannot be had. */
+  async start(): Promise<void> {
+    const { net } = this.world;
+    const open = (port: number, readOnly: boolean): Promise<Listener> =>
+      net.listen({ host: this.config.host, port, accept: (connection) => this.#accept(connection, readOnly) });
+    this.#ports.push(await open(this.config.port, false));
+    if (this.config.readPort !== null) this.#ports.push(await open(this.config.readPort, true));
+    for (const name of this.config.databases.keys()) if (name !== '*') this.#databaseOf(name);
+    const { signal } = this.#stop;
+    void loop({ everyMs: JANITOR_MS, clock: this.world.clock, signal }, () => this.#tick());
+  }
+
+  /** Stops accepting, tells clients, closes server connections. */
+  async stop(): Promise<void> {
+    if (this.state === 'stopping') return;
+    this.state = 'stopping';
+    for (const port of this.#ports) port.stop();
+    for (const client of this.clients) client.fail(shuttingDown());
+    for (const admin of this.admins) admin.end();
+    for (const pool of this.pools.values()) pool.closeAll('the proxy stops');
+    for (const listener of this.#listeners.values()) listener.close();
+    for (const database of this.databases.values()) database.watched?.stop();
+    this.#stop.abort();
+    await this.world.clock.sleep(1);
+  }
+
+  /** SHUTDOWN WAIT_FOR_CLIENTS: no new clients; stops when the last one has gone. */
+  drain(): void {
+    if (this.state !== 'running') return;
+    this.state = 'draining';
+    for (const port of this.#ports) port.stop();
+  }
+
+  // LoginHost
+
+  tls(): ProxyConfig['tls'] {
+    return this.config.tls;
+  }
+
+  async decide(attempt: LoginAttempt): Promise<LoginDecision> {
+    const { authType, hba } = this.config;
+    const method = authType === 'hba' ? decideByHba(hba, attempt) : authType;
+    if (method === 'trust' || method === 'cert' || method === 'reject') {
+      return { method, secret: this.config.users.get(attempt.user)?.secret ?? null };
+    }
+    const isAdmin = ADMIN_DATABASES.has(attempt.database);
+    const database = isAdmin ? null : this.#databaseOf(attempt.database);
+    return { method, secret: await this.#secrets.find(attempt.user, database?.config ?? null) };
+  }
+
+  cancelRequested(processId: number, secretKey: Uint8Array): void {
+    this.#byKey.get(keyText(processId, secretKey))?.cancel();
+  }
+
+  async admitted(client: LoggedInClient): Promise<void> {
+    if (ADMIN_DATABASES.has(client.database)) {
+      this.#admitAdmin(client);
+      return;
+    }
+    const database = this.#databaseOf(client.database);
+    if (database === null) {
+      throw new Fault('database-unknown', {
+        message: `database "${client.database}" does not exist`,
+        hint: 'databases are named in the proxy section of the configuration',
+        sqlstate: '3D000',
+      });
+    }
+    if (database.disabled) {
+      throw new Fault('database-disabled', {
+        message: `database "${client.database}" is disabled`,
+        hint: 'ENABLE it on the admin console',
+        sqlstate: '57P03',
+        retryable: true,
+      });
+    }
+    const user = this.#userOf(client.user);
+    if (client.scramKeys !== null) user.scramKeys = client.scramKeys;
+    if (client.password !== null) user.password = client.password;
+    this.#checkClientLimits(client, database, user);
+    if (client.replication !== null && !/^(?:false|off|no|0|f|n)$/i.test(client.replication)) {
+      await this.#admitReplication(client, database);
+      return;
+    }
+    await this.#admitClient(client, database, user);
+  }
+
+  #checkClientLimits(client: LoggedInClient, database: DatabaseState, user: UserState): void {
+    const perUser = this.config.users.get(client.user)?.clientConnectionsMax ?? 0;
+    const perDatabase = database.config.clientConnectionsMax ?? 0;
+    const full =
+      (perUser > 0 && user.clients >= perUser) || (perDatabase > 0 && database.clients >= perDatabase)
+        ? true
+        : this.clients.size >= this.config.clientConnectionsMax;
+    if (full) throw tooManyClients();
+  }
+
+  async #admitClient(login: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
+    const { connection, settings } = login;
+    const applicationName = settings.get('application_name') ?? '';
+    settings.delete('application_name');
+    for (const name of this.config.ignoreStartupParameters) settings.delete(name);
+    const startupKey = this.#startupKey(settings, database);
+    const mode = this.#modeOf(database, login.user);
+    const readOnlyPort = this.#readOnlyConnections.has(connection);
+    let server: ServerConnection | null = null;
+    let reported = database.welcome.get(startupKey);
+    if (mode === 'session' || reported === undefined) {
+      const pool = this.#poolFor(database, login.user, readOnlyPort ? this.#replicaPlace(database, 0n) : 'primary');
+      server = await this.#serverForLogin(pool, startupKey, settings, connection);
+      reported = server.reported;
+      this.#learn(database, startupKey, reported);
+      if (mode !== 'session') {
+        pool.release(server);
+        server = null;
+      }
+    }
+    const { processId, secretKey } = this.#cancelKey(server, login.protocolVersion);
+    const client = new ClientConnection({
+      id: (this.#ids += 1),
+      host: this,
+      connection,
+      user: login.user,
+      database: login.database,
+      mode,
+      applicationName,
+      startupKey,
+      startupParameters: settings,
+      reported,
+      preparedMax: this.config.preparedMax,
+      processId,
+      secretKey,
+      readOnlyPort,
+    });
+    this.clients.add(client);
+    this.#byKey.set(keyText(processId, secretKey), client);
+    database.clients += 1;
+    user.clients += 1;
+    connection.handler = client;
+    const { writer } = login;
+    writeReportedChanges(
+      writer,
+      Reported.none,
+      applicationName === '' ? reported : reported.with('application_name', applicationName),
+    );
+    encodeBackend(writer, { tag: 'backendKeyData', processId, secretKey });
+    writeReadyForQuery(writer, 'I');
+    connection.write(writer.take());
+    if (server !== null) client.adopt(server);
+    connection.resume();
+    if (login.rest.length > 0) client.data(login.rest);
+    const statsPool = this.pools.get(poolKey(database.config.name, login.user, 'primary'));
+    if (statsPool !== undefined) statsPool.stats.logins += 1;
+  }
+
+  /** Waits in the pool's queue like a client, and notices when the client leaves meanwhile. */
+  #serverForLogin(
+    pool: Pool,
+    startupKey: string,
+    startupParameters: ReadonlyMap<string, string>,
+    connection: Connection,
+  ): Promise<ServerConnection> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        startupKey,
+        startupParameters,
+        settings: NO_SETTINGS,
+        waitingIn: null,
+        waitingSince: 0,
+        granted: (server) => {
+          if (connection.closed) {
+            pool.release(server);
+            reject(new Fault('connection-lost', { message: 'the client left during its login' }));
+          } else resolve(server);
+        },
+        waitFailed: (fault) => reject(fault),
+      };
+      const server = pool.acquire(waiter);
+      if (server instanceof Fault) reject(server);
+      else if (server !== null) resolve(server);
+    });
+  }
+
+  #learn(database: DatabaseState, startupKey: string, reported: Reported): void {
+    database.serverEncoding = reported.values.get('server_encoding') ?? null;
+    if (database.welcome.size > WELCOMES_MAX) database.welcome.clear();
+    database.welcome.set(startupKey, reported.with('application_name', ''));
+  }
+
+  /** Settings that make a bucket, in one text. UTF8 asked for by name is the same as UTF8 by default. */
+  #startupKey(settings: Map<string, string>, database: DatabaseState): string {
+    const encoding = settings.get('client_encoding');
+    if (encoding !== undefined) {
+      const canonical = encoding.replaceAll(/[^a-z0-9]/gi, '').toUpperCase();
+      if (/^(?:UTF8|UNICODE)$/.test(canonical)) settings.set('client_encoding', 'UTF8');
+      if (database.serverEncoding === 'UTF8' && settings.get('client_encoding') === 'UTF8')
+        settings.delete('client_encoding');
+    }
+    return [...settings]
+      .map(([name, value]) => `${name}\0${value}`)
+      .sort()
+      .join('\0\0');
+  }
+
+  #modeOf(database: DatabaseState, user: string): PoolMode {
+    return this.config.users.get(user)?.poolMode ?? database.config.poolMode ?? this.config.poolMode;
+  }
+
+  /** In session mode the server's own process id, so that pg_stat_activity and tests find the session. */
+  #cancelKey(server: ServerConnection | null, protocolVersion: number): { processId: number; secretKey: Uint8Array } {
+    const { random } = this.world;
+    for (;;) {
+      const processId = server?.processId ?? Math.floor(random.float() * 0x7ffffffe) + 1;
+      const secretKey = random.bytes(protocolVersion >= PROTOCOL_3_2 ? 32 : 4);
+      if (!this.#byKey.has(keyText(processId, secretKey))) return { processId, secretKey };
+    }
+  }
+
+  #admitAdmin(login: LoggedInClient): void {
+    const { adminUsers, statsUsers, authType } = this.config;
+    const isAdmin =
+      adminUsers.includes(login.user) || (login.isLoopback && authType === 'trust' && adminUsers.length === 0);
+    if (!isAdmin && !statsUsers.includes(login.user)) {
+      throw new Fault('login-rejected', {
+        message: `user "${login.user}" may not use the admin console`,
+        hint: 'name the user in admin_users or stats_users',
+        sqlstate: '28000',
+      });
+    }
+    const admin = new AdminSession({
+      proxy: this,
+      connection: login.connection,
+      user: login.user,
+      commands: this.#adminCommands,
+      mayChange: isAdmin,
+      closed: () => this.admins.delete(admin),
+    });
+    this.admins.add(admin);
+    admin.start(login.writer, login.rest);
+  }
+
+  get #adminCommands(): AdminCommands {
+    return {
+      reload: () => this.reload(),
+      stop: () => (this.#options.stopRequested === undefined ? void this.stop() : this.#options.stopRequested()),
+    };
+  }
+
+  /** Replication connections are one to one: bytes go through unread, with a cancel key of the server's own. */
+  async #admitReplication(login: LoggedInClient, database: DatabaseState): Promise<void> {
+    const server = await this.#loginTo(database, login.user, 'primary', login.settings, login.replication);
+    const { connection } = login;
+    const upstream = server.connection;
+    const { writer } = login;
+    for (const [name, value] of server.parameters) encodeBackend(writer, { tag: 'parameterStatus', name, value });
+    if (server.backendKey !== null) encodeBackend(writer, { tag: 'backendKeyData', ...server.backendKey });
+    writeReadyForQuery(writer, 'I');
+    connection.write(writer.take());
+    splice(connection, upstream);
+    const early = server.reader.takeRest();
+    if (early.length > 0) connection.write(early);
+    if (login.rest.length > 0) upstream.write(login.rest);
+    connection.resume();
+  }
+
+  // ClientHost
+
+  now(): number {
+    return this.world.clock.now();
+  }
+
+  acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null {
+    const database = this.databases.get(client.database) as DatabaseState;
+    const place = client.readOnlyPort || read ? this.#replicaPlace(database, client.wroteAt) : 'primary';
+    return this.#poolFor(database, client.user, place).acquire(client);
+  }
+
+  release(client: ClientConnection, server: ServerConnection): void {
+    const pool = server.owner as Pool;
+    pool.stats.transactions += 1;
+    pool.stats.transactionMs += this.now() - server.linkedAt;
+    pool.release(server);
+    client.activeAt = this.now();
+  }
+
+  abandon(client: ClientConnection): void {
+    (client.waitingIn as Pool | null)?.abandon(client);
+  }
+
+  vanished(client: ClientConnection, server: ServerConnection | null): void {
+    if (!this.clients.delete(client)) return;
+    this.#byKey.delete(keyText(client.processId, client.secretKey));
+    const database = this.databases.get(client.database);
+    if (database !== undefined) database.clients -= 1;
+    this.#userOf(client.user).clients -= 1;
+    if (server !== null) (server.owner as Pool).recover(server);
+    if (this.state === 'draining' && this.clients.size === 0) this.#adminCommands.stop();
+  }
+
+  cancel(server: ServerConnection): void {
+    const database = this.databases.get((server.owner as Pool).database);
+    if (database === undefined) return;
+    server.cancels += 1;
+    const host = { host: server.host, port: server.port };
+    const options = { target: this.#target(database, '', host, null) };
+    const key = { processId: server.processId, secretKey: server.secretKey };
+    const ended = (): void => server.cancelEnded();
+    sendCancel(this.world, options, host, key, server.connection.tls !== null).then(ended, ended);
+  }
+
+  listen(client: ClientConnection, channels: readonly string[]): Promise<void> {
+    const key = `${client.database}\0${client.user}`;
+    let listener = this.#listeners.get(key);
+    if (listener === undefined) {
+      const database = this.databases.get(client.database) as DatabaseState;
+      listener = new SharedListener({
+        clock: this.world.clock,
+        random: this.world.random,
+        log: this.log,
+        connect: () => this.#control(database, client.user, 'primary'),
+      });
+      this.#listeners.set(key, listener);
+    }
+    return listener.set(client, channels);
+  }
+
+  queryDone(client: ClientConnection, server: ServerConnection, status: number): void {
+    const pool = server.owner as Pool;
+    const { stats } = pool;
+    stats.queries += 1;
+    const ms = this.now() - client.queryStartedAt;
+    stats.queryMs += ms;
+    this.databases.get(client.database)?.querySeconds.observe(ms / 1000);
+    const { slowQueryMs } = this.config;
+    if (slowQueryMs > 0 && ms >= slowQueryMs) {
+      this.log.warn('proxy.slow-query', {
+        database: client.database,
+        user: client.user,
+        server: addressText(server),
+        ms: Math.round(ms),
+        message: fingerprint(client.lastText),
+      });
+    }
+    void status;
+  }
+
+  countReceived(client: ClientConnection, bytes: number): void {
+    const pool = client.server?.owner as Pool | undefined;
+    if (pool !== undefined) pool.stats.receivedBytes += bytes;
+  }
+
+  readonly splitsReads = (client: ClientConnection): boolean =>
+    this.databases.get(client.database)?.config.splitReads === true && !client.readOnlyPort;
+
+  isRead(text: string): boolean {
+    return isProvablyRead(text);
+  }
+
+  // Pools and places.
+
+  #poolFor(database: DatabaseState, user: string, place: string): Pool {
+    const key = poolKey(database.config.name, user, place);
+    const known = this.pools.get(key);
+    if (known !== undefined) return known;
+    const pool = new Pool({
+      database: database.config.name,
+      user,
+      place,
+      statements: this.statements,
+      random: this.world.random,
+      log: this.log,
+      now: () => this.world.clock.now(),
+      after: (ms, task) => void this.world.clock.after(ms, task),
+      limits: () => this.#limitsOf(database, user),
+      shared: [database.limit, this.#userOf(user).limit],
+      open: (waiter, of) => this.#open(database, of, waiter),
+      makeRoom: (of) => this.#makeRoom(of),
+      cancel: (server) => this.cancel(server),
+    });
+    pool.paused = database.paused;
+    this.pools.set(key, pool);
+    return pool;
+  }
+
+  #limitsOf(database: DatabaseState, user: string): PoolLimits {
+    const { config } = this;
+    return {
+      size: config.users.get(user)?.poolSize ?? database.config.poolSize ?? config.poolSize,
+      sizeMin: database.config.poolSizeMin ?? config.poolSizeMin,
+      reserve: database.config.reservePoolSize ?? config.reservePoolSize,
+      reserveAfterMs: config.reservePoolTimeoutMs,
+      waitTimeoutMs: config.queryWaitTimeoutMs,
+      waitersMax: WAITERS_MAX,
+      serverIdleTimeoutMs: config.serverIdleTimeoutMs,
+      serverLifetimeMs: config.serverLifetimeMs,
+      recoverTimeoutMs: RECOVER_TIMEOUT_MS,
+    };
+  }
+
+  #makeRoom(asking: Pool): boolean {
+    for (const pool of this.pools.values()) {
+      if (pool === asking || (pool.database !== asking.database && pool.user !== asking.user)) continue;
+      if (pool.closeOneIdle()) return true;
+    }
+    return false;
+  }
+
+  /** Nearest, then least busy, among replicas that are near enough to the primary; the primary when there is none. */
+  #replicaPlace(database: DatabaseState, wroteAt: bigint): string {
+    const { lagBytesLow, lagBytesMax } = this.config;
+    const usable = database.topology
+      .current()
+      .replicas.filter(
+        (one) => (one.lagBytes ?? 0) <= lagBytesMax && (wroteAt === 0n || (one.replayedLsn ?? 0n) >= wroteAt),
+      );
+    const near = usable.filter((one) => (one.lagBytes ?? 0) <= lagBytesLow);
+    const tier = near.length > 0 ? near : usable;
+    if (tier.length === 0) return 'primary';
+    // Replicas within a few milliseconds of each other are equally near: the load decides.
+    const nearest = Math.min(...tier.map((one) => one.roundTripMs));
+    let best = '';
+    let bestBusy = Number.POSITIVE_INFINITY;
+    for (const one of tier) {
+      if (one.roundTripMs > nearest + SAME_DISTANCE_MS) continue;
+      const place = addressText(one);
+      const busy = this.#busyOf(database.config.name, place);
+      if (busy < bestBusy) [best, bestBusy] = [place, busy];
+    }
+    return best;
+  }
+
+  #busyOf(database: string, place: string): number {
+    let busy = 0;
+    for (const pool of this.pools.values()) {
+      if (pool.database === database && pool.place === place) busy += pool.active + pool.waiting;
+    }
+    return busy;
+  }
+
+  async #open(database: DatabaseState, pool: Pool, waiter: Waiter): Promise<ServerConnection> {
+    const startedAt = this.now();
+    const loggedIn = await this.#loginTo(database, pool.user, pool.place, waiter.startupParameters, null);
+    const jitter = 0.9 + this.world.random.float() * 0.2;
+    const server = new ServerConnection({
+      id: (this.#ids += 1),
+      owner: pool,
+      connection: loggedIn.connection,
+      processId: loggedIn.backendKey?.processId ?? 0,
+      secretKey: loggedIn.backendKey?.secretKey ?? new Uint8Array(4),
+      host: loggedIn.host.host,
+      port: loggedIn.host.port,
+      startupKey: waiter.startupKey,
+      applicationName: '',
+      reported: Reported.of(loggedIn.parameters),
+      now: this.now(),
+      lifetimeMs: this.config.serverLifetimeMs * jitter,
+    });
+    const early = loggedIn.reader.takeRest();
+    if (early.length > 0) server.data(early);
+    this.log.debug('proxy.server-opened', {
+      database: pool.database,
+      user: pool.user,
+      server: addressText(loggedIn.host),
+      ms: Math.round(this.now() - startedAt),
+    });
+    return server;
+  }
+
+  async #loginTo(
+    database: DatabaseState,
+    user: string,
+    place: string,
+    settings: ReadonlyMap<string, string>,
+    replication: string | null,
+  ): ReturnType<typeof login> {
+    const address = this.#addressOf(database, place);
+    const { options, fromClient } = this.#sessionOptions(database, user, address, settings, replication);
+    try {
+      return await login(this.world, options);
+    } catch (error) {
+      // The server knows another secret: what a client proved is of no use any more.
+      if (fromClient && error instanceof Fault && error.code === 'password-wrong') this.#userOf(user).scramKeys = null;
+      throw error;
+    }
+  }
+
+  #addressOf(database: DatabaseState, place: string): ServerAddress {
+    const topology = database.topology.current();
+    if (place !== 'primary') {
+      const replica = topology.replicas.find((one) => addressText(one) === place);
+      if (replica !== undefined) return replica;
+    }
+    if (topology.primary !== null && place === 'primary') return topology.primary;
+    throw new Fault('server-unavailable', {
+      message: `no ${place === 'primary' ? 'primary' : `replica ${place}`} for database "${database.config.name}": ${topology.sentence}`,
+      hint: 'check the servers named in the configuration',
+      sqlstate: '08001',
+      retryable: true,
+    });
+  }
+
+  #sessionOptions(
+    database: DatabaseState,
+    user: string,
+    address: ServerAddress,
+    settings: ReadonlyMap<string, string>,
+    replication: string | null,
+  ): { options: SessionOptions; fromClient: boolean } {
+    const { config } = database;
+    const serverUser = config.user === '' ? user : config.user;
+    const known = this.#userOf(user);
+    const configured = config.user === '' ? (this.config.users.get(user)?.secret ?? null) : config.password;
+    const plain =
+      configured !== null && configured !== '' && !/^(?:md5[0-9a-f]{32}|SCRAM-SHA-256\$.*)$/.test(configured)
+        ? configured
+        : null;
+    const password = plain ?? (config.user === '' ? known.password : null);
+    const scramKeys = password === null && config.user === '' ? known.scramKeys : null;
+    return {
+      fromClient: plain === null,
+      options: {
+        target: this.#target(database, serverUser, address, password),
+        tls: this.config.serverTls,
+        parameters: { client_encoding: '', ...Object.fromEntries(settings) },
+        serverMajorMin: 0,
+        allowCleartext: address.host.startsWith('/') || /^(?:127\.|::1$|localhost$)/.test(address.host),
+        ...(scramKeys === null ? {} : { scramKeys }),
+        ...(replication === null
+          ? {}
+          : { replication: replication.toLowerCase() === 'database' ? 'database' : 'true' }),
+      },
+    };
+  }
+
+  #target(database: DatabaseState, user: string, address: ServerAddress, password: string | null): ConnectionTarget {
+    return {
+      hosts: [{ host: address.host, port: address.port }],
+      user,
+      password: password === null ? null : new Secret(password),
+      database: database.config.dbname === '' ? database.config.name : database.config.dbname,
+      sslMode: this.config.serverSslMode,
+      sslNegotiation: 'postgres',
+      channelBinding: 'prefer',
+      sslRootCert: null,
+      sslCert: null,
+      sslKey: null,
+      targetSessionAttrs: 'any',
+      connectTimeoutMs: this.config.serverConnectTimeoutMs,
+      parameters: {},
+    };
+  }
+
+  /** A session of the proxy's own: listeners, checks, auth_query. */
+  #control(database: DatabaseState, user: string, place: string): Promise<ClientSession> {
+    return this.#controlAt(database, user, this.#addressOf(database, place));
+  }
+
+  async #controlAt(database: DatabaseState, user: string, address: ServerAddress): Promise<ClientSession> {
+    const { options } = this.#sessionOptions(database, user, address, new Map(), null);
+    return await ClientSession.connect(this.world, {
+      ...options,
+      parameters: { client_encoding: 'UTF8', application_name: 'skerry proxy', search_path: 'pg_catalog' },
+    });
+  }
+
+  #databaseOf(name: string): DatabaseState | null {
+    const known = this.databases.get(name);
+    if (known !== undefined) return known;
+    const { databases } = this.config;
+    const fallback = databases.get('*');
+    const config = databases.get(name) ?? (fallback === undefined ? undefined : { ...fallback, name });
+    if (config === undefined) return null;
+    const given = this.#options.topologies?.get(name) ?? this.#options.topologies?.get('*');
+    const first = config.servers[0] ?? { host: '127.0.0.1', port: 5432 };
+    const database = new DatabaseState(config, given ?? singleServer(first), this.#metrics);
+    if (given === undefined && config.servers.length > 1) {
+      database.watched = this.#watch(database);
+      database.topology = database.watched;
+    }
+    this.databases.set(name, database);
+    this.#applyLimits();
+    database.topology.subscribe((topology) => this.#topologyChanged(database, topology));
+    return database;
+  }
+
+  #watch(database: DatabaseState): StaticTopology {
+    const { config } = database;
+    const withSecret = [...this.config.users.values()].find((user) => user.secret !== null)?.name;
+    const user = config.authUser ?? (this.config.authUser || config.user || withSecret || 'postgres');
+    return new StaticTopology({
+      servers: config.servers,
+      clock: this.world.clock,
+      log: this.log,
+      checkIntervalMs: this.config.checkIntervalMs,
+      connect: (server) => this.#controlAt(database, user, server),
+    });
+  }
+
+  #topologyChanged(database: DatabaseState, topology: Topology): void {
+    const text = topology.primary === null ? '' : addressText(topology.primary);
+    const { name } = database.config;
+    const before = this.#primaries.get(name);
+    if (before !== text) this.#primaries.set(name, text);
+    const usable = new Set(topology.replicas.map(addressText));
+    for (const pool of this.pools.values()) {
+      if (pool.database !== name) continue;
+      if (pool.place === 'primary') {
+        if (before !== undefined && before !== text) pool.renew('the primary has changed');
+        else if (before !== text) pool.pump();
+      } else if (!usable.has(pool.place) && (pool.waiting > 0 || pool.idle.length > 0)) {
+        pool.renew('the replica cannot be used');
+        this.#moveWaiters(database, pool);
+      }
+    }
+  }
+
+  /** Clients that waited for a replica that is gone wait elsewhere; nothing of theirs was sent yet. */
+  #moveWaiters(database: DatabaseState, from: Pool): void {
+    for (const waiter of from.takeWaiters()) {
+      const pool = this.#poolFor(database, from.user, this.#replicaPlace(database, 0n));
+      if (pool === from) return;
+      const server = pool.acquire(waiter);
+      if (server instanceof Fault) waiter.waitFailed(server);
+      else if (server !== null) waiter.granted(server);
+    }
+  }
+
+  readonly #primaries = new Map<string, string>();
+
+  #userOf(name: string): UserState {
+    let user = this.users.get(name);
+    if (user === undefined) {
+      user = new UserState(name);
+      user.limit.max = this.config.users.get(name)?.connectionsMax ?? this.config.userConnectionsMax;
+      this.users.set(name, user);
+    }
+    return user;
+  }
+
+  #applyLimits(): void {
+    for (const [name, database] of this.databases) {
+      const config = this.config.databases.get(name);
+      if (config !== undefined) database.config = config;
+      database.limit.max = database.config.connectionsMax ?? this.config.databaseConnectionsMax;
+    }
+    for (const [name, user] of this.users) {
+      user.limit.max = this.config.users.get(name)?.connectionsMax ?? this.config.userConnectionsMax;
+    }
+  }
+
+  /** Takes a new configuration over without touching connections. Rejects, and keeps the old one, when it is not valid. */
+  async reload(): Promise<void> {
+    const { reload } = this.#options;
+    if (reload === undefined) return;
+    const config = await reload();
+    this.config = config;
+    this.#secrets.forget();
+    this.#applyLimits();
+    this.log.info('proxy.reloaded', { databases: config.databases.size, users: config.users.size });
+  }
+
+  // Connections.
+
+  readonly #readOnlyConnections = new WeakSet<Connection>();
+
+  #accept(connection: Connection, readOnly: boolean): void {
+    if (readOnly) this.#readOnlyConnections.add(connection);
+    // Logins count too: a flood of them must not outgrow what clients may use.
+    if (this.#connected >= this.config.clientConnectionsMax + LOGINS_MAX) {
+      const writer = new ByteWriter(256);
+      writeError(writer, errorFieldsOf(tooManyClients(), 'FATAL'));
+      connection.handler = { data: () => {}, close: () => {} };
+      connection.write(writer.take());
+      connection.end();
+      return;
+    }
+    this.#connected += 1;
+    void acceptClient(this, connection).finally(() => {
+      this.#connected -= 1;
+    });
+  }
+
+  #tick(): void {
+    const now = this.now();
+    const { config } = this;
+    for (const pool of this.pools.values()) pool.tick(now);
+    const limits = {
+      idleMs: config.clientIdleTimeoutMs,
+      queryMs: config.queryTimeoutMs,
+      idleTransactionMs: config.idleTransactionTimeoutMs,
+      transactionMs: config.transactionTimeoutMs,
+    };
+    if (limits.idleMs + limits.queryMs + limits.idleTransactionMs + limits.transactionMs === 0) return;
+    for (const client of this.clients) client.checkTimeouts(now, limits);
+  }
+}
+
+/** Logins that may be under way besides the clients that are in. */
+const LOGINS_MAX = 1_000;
+
+const WELCOMES_MAX = 1_000;
+
+const SAME_DISTANCE_MS = 5;
+
+function poolKey(database: string, user: string, place: string): string {
+  return `${database}\0${user}\0${place}`;
+}
+
+function keyText(processId: number, secretKey: Uint8Array): string {
+  return `${processId}:${Buffer.from(secretKey).toString('hex')}`;
+}
+
+function tooManyClients(): Fault {
+  return new Fault('too-many-clients', {
+    message: 'sorry, too many clients already',
+    hint: 'raise max_client_conn, or the limit of the database or user',
+    sqlstate: '53300',
+    retryable: true,
+  });
+}
+
+/** Joins two connections, with back-pressure both ways. */
+function splice(a: Connection, b: Connection): void {
+  const half = (from: Connection, to: Connection): void => {
+    from.handler = {
+      data: (chunk) => {
+        if (!to.write(chunk)) from.pause();
+      },
+      drain: () => to.resume(),
+      close: () => to.end(),
+    };
+  };
+  half(a, b);
+  half(b, a);
+}
