@@ -21,6 +21,8 @@ export const EXIT = {
 /** What a command's action gets. */
 export interface Invocation {
   readonly config: Config;
+  /** Reads file, environment and flags once more, for roles that reload. */
+  readonly reread: () => Config;
   readonly json: boolean;
   /** Values of options that only this command has. */
   readonly own: Readonly<Record<string, unknown>>;
@@ -74,12 +76,14 @@ export function makeCommand(options: CommandOptions): Command {
       if (given[attribute] !== undefined) (flags[group] ??= {})[name] = given[attribute];
     }
     const file = given['config'] as string | undefined;
-    const config = loadConfig(GROUPS, {
-      ...(file === undefined ? {} : { file: { name: file, text: readConfigFile(file) } }),
-      env: process.env,
-      flags,
-    });
-    throw new Finished(await options.action({ config, json: given['json'] === true, own: given }));
+    const reread = (): Config =>
+      loadConfig(GROUPS, {
+        ...(file === undefined ? {} : { file: { name: file, text: readConfigFile(file) } }),
+        env: process.env,
+        flags,
+      });
+    const config = reread();
+    throw new Finished(await options.action({ config, reread, json: given['json'] === true, own: given }));
   });
   return command;
 }

@@ -7,6 +7,7 @@ import { EXIT, Finished, printFault } from './command.ts';
 import { certsCommand } from './commands/certs.ts';
 import { configCommand } from './commands/config.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
+import { proxyCommand } from './commands/proxy.ts';
 import { statusCommand } from './commands/status.ts';
 import { upCommand } from './commands/up.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -32,6 +33,7 @@ for (const command of [
   relayCommand,
   edgeCommand,
   certsCommand,
+  proxyCommand,
   configCommand,
   versionCommand,
 ]) {

@@ -132,11 +132,20 @@ export interface UnknownField {
 }
 
 /** Named rows of options: `databases: {app: {servers: [...]}}`. A field that a row does not give has its default. */
-export function table<const F extends Fields>(options: { readonly fields: F; readonly help: string }): TableOption<RowOf<F>> {
+export function table<const F extends Fields>(options: {
+  readonly fields: F;
+  readonly help: string;
+}): TableOption<RowOf<F>> {
   const { fields, help } = options;
   const schema = z.unknown().transform((input, context) => {
     const complain = (path: string[], message: string, params?: UnknownField): void => {
-      context.issues.push({ code: 'custom', input, path, message, ...(params === undefined ? {} : { params: { ...params } }) });
+      context.issues.push({
+        code: 'custom',
+        input,
+        path,
+        message,
+        ...(params === undefined ? {} : { params: { ...params } }),
+      });
     };
     const rows = new Map<string, RowOf<F>>();
     if (!isRecord(input)) {

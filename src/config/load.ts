@@ -8,7 +8,16 @@
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import { Fault } from '../base/fault.ts';
 import type { z } from 'zod';
-import { envName, fileKey, flagName, type Group, isTable, type Option, type UnknownField, type ValuesOf } from './define.ts';
+import {
+  envName,
+  fileKey,
+  flagName,
+  type Group,
+  isTable,
+  type Option,
+  type UnknownField,
+  type ValuesOf,
+} from './define.ts';
 
 export interface ConfigSources {
   /** The file's name, for messages, and its text. */

@@ -1,6 +1,19 @@
 // Every option of the system, declared once.
 
-import { choice, duration, flag, type Group, list, port, size, text, type ValuesOf, whole } from './define.ts';
+import {
+  choice,
+  duration,
+  flag,
+  type Group,
+  list,
+  type Option,
+  port,
+  size,
+  table,
+  text,
+  type ValuesOf,
+  whole,
+} from './define.ts';
 
 const log = {
   title: 'logging',
@@ -142,7 +155,152 @@ const edge = {
   },
 } satisfies Group;
 
+const POOL_MODES = ['session', 'transaction', 'statement'] as const;
+
+/** `''` = not given: the option of the whole proxy counts. */
+const poolModeOfRow = choice({
+  of: ['', ...POOL_MODES],
+  default: '',
+  help: 'session, transaction or statement; empty takes proxy.pool_mode.',
+});
+
+/** -1 = not given. */
+const numberOfRow = (help: string): Option<number> => whole({ min: -1, max: 100_000, default: -1, help });
+
+const proxy = {
+  title: 'skerry proxy',
+  help: 'Pools connections in front of Postgres servers, routes reads and writes, hides failovers. Names are PgBouncer’s where the thing is the same.',
+  envPrefix: 'PROXY_',
+  options: {
+    host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
+    port: port({ default: 6432, help: 'Read and write.' }),
+    readPort: port({ default: 6433, help: 'Read only: replicas, else the primary.' }),
+    httpPort: port({ default: 6434, help: 'Metrics and status.' }),
+    databases: table({
+      help: 'Databases that clients may connect to; the name * answers for all others.',
+      fields: {
+        servers: list({ default: [], help: 'host:port of each server; with several, the primary is found by asking.' }),
+        dbname: text({ default: '', help: 'Name on the servers; empty is the same name.' }),
+        user: text({ default: '', help: 'User on the servers; empty is the client’s own.' }),
+        passwordFile: text({ default: '', help: 'File with the password of that user.' }),
+        poolMode: poolModeOfRow,
+        poolSize: numberOfRow('Server connections per user; -1 takes proxy.default_pool_size.'),
+        minPoolSize: numberOfRow('Server connections to keep; -1 takes proxy.min_pool_size.'),
+        reservePoolSize: numberOfRow(
+          'More server connections for those who wait long; -1 takes proxy.reserve_pool_size.',
+        ),
+        maxDbConnections: numberOfRow('Server connections over all users; -1 takes proxy.max_db_connections.'),
+        maxDbClientConnections: numberOfRow('Clients at once; -1 is no limit of its own.'),
+        authUser: text({ default: '', help: 'User that runs auth_query; empty takes proxy.auth_user.' }),
+        authQuery: text({ default: '', help: 'Finds a user’s secret; empty takes proxy.auth_query.' }),
+        splitReads: flag({
+          default: false,
+          help: 'Send statements that are provably reads to replicas, also on the read/write port.',
+        }),
+        readYourWrites: choice({
+          of: ['off', 'session'],
+          default: 'off',
+          help: 'session: reads go only to servers that have replayed the session’s last commit.',
+        }),
+      },
+    }),
+    users: table({
+      help: 'Users that differ from the rest.',
+      fields: {
+        passwordFile: text({
+          default: '',
+          help: 'File with a password, or what Postgres stores of one (SCRAM-SHA-256$…).',
+        }),
+        poolMode: poolModeOfRow,
+        poolSize: numberOfRow('Server connections of this user’s pools; -1 takes the database’s.'),
+        maxUserConnections: numberOfRow('Server connections over all databases; -1 takes proxy.max_user_connections.'),
+        maxUserClientConnections: numberOfRow('Clients at once; -1 is no limit of its own.'),
+      },
+    }),
+    usersFile: text({ default: '', help: 'userlist.txt: "user" "secret" a line.' }),
+    authType: choice({
+      of: ['scram-sha-256', 'md5', 'cert', 'trust', 'hba'],
+      default: 'scram-sha-256',
+      help: 'How clients prove who they are; trust is for this machine only; hba reads proxy.auth_hba_file.',
+    }),
+    authHbaFile: text({ default: '', help: 'Rules as in pg_hba.conf: who may come from where, and how he proves it.' }),
+    authUser: text({ default: '', help: 'User that runs auth_query on the servers; empty turns it off.' }),
+    authQuery: text({
+      default: '',
+      help: 'Query for name and secret of user $1; empty reads pg_authid and honours VALID UNTIL.',
+    }),
+    adminUsers: list({ default: [], help: 'May use every command on the admin database skerry.' }),
+    statsUsers: list({ default: [], help: 'May use SHOW on the admin database skerry.' }),
+    poolMode: choice({ of: POOL_MODES, default: 'transaction', help: 'When a server connection is given back.' }),
+    defaultPoolSize: whole({ min: 1, max: 100_000, default: 20, help: 'Server connections per database and user.' }),
+    minPoolSize: whole({ min: 0, max: 100_000, default: 0, help: 'Server connections to keep although idle.' }),
+    reservePoolSize: whole({
+      min: 0,
+      max: 100_000,
+      default: 0,
+      help: 'More server connections for those who wait long.',
+    }),
+    reservePoolTimeoutMs: duration({ default: 5_000, help: 'How long is long, for reserve_pool_size.' }),
+    maxClientConn: whole({ min: 1, max: 1_000_000, default: 10_000, help: 'Clients at once; one more gets 53300.' }),
+    maxDbConnections: whole({
+      min: 0,
+      max: 100_000,
+      default: 0,
+      help: 'Server connections per database over all users; 0 is no limit.',
+    }),
+    maxUserConnections: whole({
+      min: 0,
+      max: 100_000,
+      default: 0,
+      help: 'Server connections per user over all databases; 0 is no limit.',
+    }),
+    maxPreparedStatements: whole({
+      min: 1,
+      max: 100_000,
+      default: 200,
+      help: 'Named statements to keep prepared on one server connection.',
+    }),
+    queryWaitTimeoutMs: duration({
+      default: 120_000,
+      help: 'A client waits this long for a server connection; 0 is for ever.',
+    }),
+    queryTimeoutMs: duration({ default: 0, help: 'Longest statement; 0 is none.' }),
+    idleTransactionTimeoutMs: duration({ default: 0, help: 'Longest rest inside a transaction; 0 is none.' }),
+    transactionTimeoutMs: duration({ default: 0, help: 'Longest transaction; 0 is none.' }),
+    clientIdleTimeoutMs: duration({ default: 0, help: 'Longest rest between transactions; 0 is none.' }),
+    clientLoginTimeoutMs: duration({ default: 60_000, help: 'Longest login of a client.' }),
+    serverIdleTimeoutMs: duration({
+      default: 600_000,
+      help: 'Idle server connections beyond min_pool_size are closed after this.',
+    }),
+    serverLifetimeMs: duration({ default: 3_600_000, help: 'Server connections are renewed after about this time.' }),
+    serverConnectTimeoutMs: duration({ default: 15_000, help: 'Connecting and logging in to a server.' }),
+    checkIntervalMs: duration({
+      default: 1_000,
+      help: 'How often the servers of a database with several are asked for role and lag.',
+    }),
+    replicaLagLow: size({ default: 1024 ** 2, help: 'Replicas with less lag are preferred.' }),
+    replicaLagMax: size({ default: 64 * 1024 ** 2, help: 'Replicas with more lag are not read.' }),
+    slowQueryMs: duration({
+      default: 0,
+      help: 'Statements that take longer are logged, without their values; 0 is off.',
+    }),
+    ignoreStartupParameters: list({ default: [], help: 'Startup parameters of clients that are dropped.' }),
+    tlsCertFile: text({ default: '', help: 'PEM certificate for clients; empty turns TLS off.' }),
+    tlsKeyFile: text({ default: '', help: 'PEM key of it.' }),
+    tlsCaFile: text({ default: '', help: 'PEM certificates that sign clients’ certificates, for auth_type cert.' }),
+    serverTlsSslmode: choice({
+      of: ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'],
+      default: 'prefer',
+      help: 'TLS to the servers, as libpq’s sslmode.',
+    }),
+    serverTlsCaFile: text({ default: '', help: 'PEM certificates that sign the servers’.' }),
+    serverTlsCertFile: text({ default: '', help: 'PEM certificate to show to the servers.' }),
+    serverTlsKeyFile: text({ default: '', help: 'PEM key of it.' }),
+  },
+} satisfies Group;
+
 /** All groups, in the order of the sample file. */
-export const GROUPS = { log, core, up, relay, edge };
+export const GROUPS = { log, core, up, relay, edge, proxy };
 
 export type Config = { readonly [K in keyof typeof GROUPS]: ValuesOf<(typeof GROUPS)[K]> };

@@ -54,6 +54,8 @@ export const EDGE_UPSTREAM_CONNECTIONS: MetricDeclaration = {
   name: 'skerry_edge_upstream_connections',
   kind: 'gauge',
   help: 'Connections of this edge to the core for forwarded statements.',
+};
+
 const PROXY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
 export const PROXY_QUERY_SECONDS: MetricDeclaration = {

@@ -222,7 +222,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Tells the client why, and closes. */
   fail(fault: unknown): void {
     if (this.state === 'closed') return;
-    const writer = new ByteWriter(512);
+    const writer = new ByteWriter();
     writeError(writer, errorFieldsOf(fault, 'FATAL'));
     this.outbox.push(writer.take());
     this.outbox.flush(this.connection);
@@ -285,7 +285,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const input = this.#takeInput();
     const type = input[0] ?? FRONTEND.query;
     this.#keep(input);
-    const writer = new ByteWriter(512);
+    const writer = new ByteWriter();
     writeError(writer, errorFieldsOf(fault));
     this.outbox.push(writer.take());
     if (type === FRONTEND.query || type === FRONTEND.functionCall) {
@@ -516,7 +516,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const fields = injected.error;
     this.server = null;
     this.host.release(this, server);
-    const writer = new ByteWriter(512);
+    const writer = new ByteWriter();
     writeError(writer, { ...fields, severity: 'FATAL' });
     this.outbox.push(writer.take());
     this.outbox.flush(this.connection);
@@ -526,7 +526,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #syncReported(server: ServerConnection): void {
     if (this.reported === server.reported) return;
-    const writer = new ByteWriter(256);
+    const writer = new ByteWriter();
     writeReportedChanges(writer, this.reported, server.reported);
     this.reported = server.reported;
     this.outbox.push(writer.take());
@@ -620,7 +620,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #answer(tag: string, status: number): true {
-    const writer = new ByteWriter(64);
+    const writer = new ByteWriter();
     writeCommandComplete(writer, tag);
     writeReadyForQuery(writer, String.fromCharCode(status) as 'I');
     this.outbox.push(writer.take());
@@ -723,7 +723,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   /** A name that the client uses already: the server finds out by itself, in its own words, when it knows the name too. */
   #parseDuplicate(server: ServerConnection, name: string): void {
-    const writer = new ByteWriter(128);
+    const writer = new ByteWriter();
     const mark = writer.beginMessage(FRONTEND.parse);
     writer.cString(name);
     writer.cString('');
@@ -739,7 +739,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #prepareOn(server: ServerConnection, statement: Statement, owed: Owed, hidden: number): void {
     while (server.prepared.size >= this.preparedMax) {
       const oldest = server.prepared.keys().next().value as Statement;
-      const writer = new ByteWriter(64);
+      const writer = new ByteWriter();
       const mark = writer.beginMessage(FRONTEND.close);
       writer.byte(0x53);
       writer.cString(oldest.name);
@@ -1192,7 +1192,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       const kind = ledger.kindAt(index);
       if ((kind & HIDDEN) !== 0 || kind === EXPECT.copyEnd) continue;
       if (!told) {
-        const writer = new ByteWriter(512);
+        const writer = new ByteWriter();
         writeError(writer, errorFieldsOf(fault));
         this.outbox.push(writer.take());
         told = true;

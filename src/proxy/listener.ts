@@ -132,7 +132,7 @@ export class SharedListener {
   #deliver(processId: number, channel: string, payload: string): void {
     const subscribers = this.#channels.get(channel);
     if (subscribers === undefined) return;
-    const writer = new ByteWriter(256);
+    const writer = new ByteWriter();
     encodeBackend(writer, { tag: 'notificationResponse', processId, channel, payload });
     const notification = writer.take();
     for (const subscriber of subscribers) subscriber.notify(notification);

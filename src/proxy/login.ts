@@ -105,7 +105,7 @@ class ClientLogin {
   readonly #connection: Connection;
   readonly #reader = new FrameReader({ startup: true });
   readonly #inbox: Inbox;
-  readonly #writer = new ByteWriter(512);
+  readonly #writer = new ByteWriter();
   #user = '';
   #over = false;
 

@@ -8,7 +8,7 @@ import { ByteWriter } from '../wire/bytes.ts';
 const JOIN_BYTES_MAX = 32 * 1024;
 
 // Shared: used only inside `flush`, which does not call anybody back.
-const joiner = new ByteWriter(64 * 1024);
+const joiner = new ByteWriter();
 
 export class Outbox {
   #pieces: Uint8Array[] = [];

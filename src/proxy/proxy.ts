@@ -823,7 +823,7 @@ export class Proxy implements ClientHost, LoginHost {
     if (readOnly) this.#readOnlyConnections.add(connection);
     // Logins count too: a flood of them must not outgrow what clients may use.
     if (this.#connected >= this.config.clientConnectionsMax + LOGINS_MAX) {
-      const writer = new ByteWriter(256);
+      const writer = new ByteWriter();
       writeError(writer, errorFieldsOf(tooManyClients(), 'FATAL'));
       connection.handler = { data: () => {}, close: () => {} };
       connection.write(writer.take());

@@ -222,7 +222,7 @@ export class ServerConnection implements ConnectionHandler {
 
   /** Sends a query of ours. The caller flushes. */
   inject(sql: string, done: (injected: Injected) => void): void {
-    const writer = new ByteWriter(sql.length + 64);
+    const writer = new ByteWriter();
     const mark = writer.beginMessage(FRONTEND.query);
     writer.cString(sql);
     writer.endMessage(mark);

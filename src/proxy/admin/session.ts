@@ -93,7 +93,7 @@ export class AdminSession implements ConnectionHandler {
     try {
       while (!this.#connection.closed && this.#reader.next()) await this.#frame();
     } catch (error) {
-      const writer = new ByteWriter(512);
+      const writer = new ByteWriter();
       writeError(writer, errorFieldsOf(error, 'FATAL'));
       this.#connection.write(writer.take());
       this.#connection.end();
@@ -104,7 +104,7 @@ export class AdminSession implements ConnectionHandler {
 
   async #frame(): Promise<void> {
     const { type, buffer, start, end } = this.#reader;
-    const writer = new ByteWriter(4096);
+    const writer = new ByteWriter();
     if (type === FRONTEND.terminate) {
       this.#connection.end();
       return;
