@@ -152,6 +152,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #unnamed: Unnamed | null = null;
   #sqlPrepared: Map<string, string> | null = null;
   #recentPrepares: Map<string, string> | null = null;
+  /** Whose names a server connection holds; a new one disowns those of before. */
+  #sqlOwner: object = {};
   #touched = 0;
   #touchedNames: Set<string> | null = null;
   /** Names of custom settings, which pg_settings does not list. */
@@ -507,7 +509,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     } else server.doomed ??= `settings could not be applied: ${injected.error.message}`;
     if (this.server !== server || this.state === 'closed') return;
     this.#syncReported(server);
-    if (nameOnly) return;
+    if (nameOnly) {
+      this.outbox.flush(this.connection);
+      return;
+    }
     this.state = 'ready';
     if (injected.error === null) {
       this.#resumeInput();
@@ -606,13 +611,14 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
         return this.#answer('DISCARD ALL', STATUS_IDLE);
       case 'deallocateAll':
         this.#forgetStatements();
-        if (this.#sqlPrepared !== null && this.#sqlPrepared.size > 0) this.#sqlPrepared = null;
-        if (server !== null) server.sqlOwner = null;
+        this.#sqlPrepared = null;
+        this.#sqlOwner = {};
         return this.#answer('DEALLOCATE ALL', server?.status ?? STATUS_IDLE);
       case 'deallocate': {
         const statement = this.#statements?.get(special.name);
         if (statement === undefined) return false;
         this.#statements?.delete(special.name);
+        this.#sqlOwner = {};
         this.host.statements.release(statement);
         return this.#answer('DEALLOCATE', server?.status ?? STATUS_IDLE);
       }
@@ -631,6 +637,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.#forgetStatements();
     this.#unnamed = null;
     this.#sqlPrepared = null;
+    this.#sqlOwner = {};
     this.#settingNames = null;
     this.settings = this.#startupSettings();
     if (this.#hadChannels) {
@@ -962,10 +969,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #materialiseNames(server: ServerConnection, names: readonly string[]): void {
-    if (server.sqlOwner !== this) {
+    if (server.sqlOwner !== this.#sqlOwner) {
       for (const name of server.sqlPrepared.keys()) this.#injectQuietly(server, `DEALLOCATE ${quoteIdentifier(name)}`);
       server.sqlPrepared.clear();
-      server.sqlOwner = this;
+      server.sqlOwner = this.#sqlOwner;
     }
     for (const name of names) {
       const text = this.#sqlPrepared?.get(name);
@@ -1098,7 +1105,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
         const known = text ?? server.sqlPrepared.get(name) ?? '';
         server.sqlPrepared.set(name, known);
         if (known !== '') (this.#sqlPrepared ??= new Map()).set(name, known);
-      } else {
+      } else if (server.sqlPrepared.get(name) !== '') {
+        // Prepared by message under this name ('') does not count as SQL, and is still there.
         server.sqlPrepared.delete(name);
         this.#sqlPrepared?.delete(name);
       }
@@ -1114,6 +1122,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const ended = (): void => {
       if (this.state === 'closed' || this.server !== server) {
         this.#holds -= 1;
+        return;
+      }
+      if (!server.quiet) {
+        // The client went on meanwhile; inside its transaction UNLISTEN would undo a LISTEN of its own. Later, then.
+        this.#holds -= 1;
+        this.#touched |= EFFECT.channels;
         return;
       }
       server.inject('UNLISTEN *', (injected) => {

@@ -346,13 +346,14 @@ export class Proxy implements ClientHost, LoginHost {
   /** Settings that make a bucket, in one text. UTF8 asked for by name is the same as UTF8 by default. */
   #startupKey(settings: Map<string, string>, database: DatabaseState): string {
     const encoding = settings.get('client_encoding');
+    let isDefault = false;
     if (encoding !== undefined) {
       const canonical = encoding.replaceAll(/[^a-z0-9]/gi, '').toUpperCase();
       if (/^(?:UTF8|UNICODE)$/.test(canonical)) settings.set('client_encoding', 'UTF8');
-      if (database.serverEncoding === 'UTF8' && settings.get('client_encoding') === 'UTF8')
-        settings.delete('client_encoding');
+      isDefault = settings.get('client_encoding') === (database.serverEncoding ?? 'UTF8');
     }
     return [...settings]
+      .filter(([name]) => !(isDefault && name === 'client_encoding'))
       .map(([name, value]) => `${name}\0${value}`)
       .sort()
       .join('\0\0');
@@ -596,6 +597,7 @@ export class Proxy implements ClientHost, LoginHost {
   async #open(database: DatabaseState, pool: Pool, waiter: Waiter): Promise<ServerConnection> {
     const startedAt = this.now();
     const loggedIn = await this.#loginTo(database, pool.user, pool.place, waiter.startupParameters, null);
+    const encoding = loggedIn.parameters.get('server_encoding');
     const jitter = 0.9 + this.world.random.float() * 0.2;
     const server = new ServerConnection({
       id: (this.#ids += 1),
@@ -609,10 +611,12 @@ export class Proxy implements ClientHost, LoginHost {
       applicationName: '',
       reported: Reported.of(loggedIn.parameters),
       now: this.now(),
-      lifetimeMs: this.config.serverLifetimeMs * jitter,
+      // One that was opened for UTF8 in the belief that this is the database's encoding serves its client and nobody else.
+      lifetimeMs: encoding !== 'UTF8' && waiter.startupParameters.get('client_encoding') === 'UTF8' ? 1 : this.config.serverLifetimeMs * jitter,
     });
     const early = loggedIn.reader.takeRest();
     if (early.length > 0) server.data(early);
+    database.serverEncoding ??= encoding ?? null;
     this.log.debug('proxy.server-opened', {
       database: pool.database,
       user: pool.user,

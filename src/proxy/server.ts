@@ -354,18 +354,19 @@ export class ServerConnection implements ConnectionHandler {
       this.#partial = NO_BYTES;
     }
     this.#walk(buffer);
-    while (this.#finished.length > 0) {
-      const injected = this.#finished.shift() as Injected;
-      injected.done(injected);
-    }
     const { client } = this;
-    if ((this.state as ServerState) === 'closed') return;
     if (client !== null) {
       const ok = client.outbox.flush(client.connection);
       // The client does not read: neither do we, so that Postgres waits and not our memory grows.
       if (!ok && client.connection.queuedBytes > CLIENT_QUEUE_BYTES_MAX) this.connection.pause();
-      if (this.quiet && this.state === 'linked') client.serverQuiet();
-    } else if (this.state === 'recovering') this.#recoverOn();
+    }
+    // Only now, since what follows may give the connection to somebody else.
+    while (this.#finished.length > 0) {
+      const injected = this.#finished.shift() as Injected;
+      injected.done(injected);
+    }
+    if (this.state === 'linked' && this.quiet) this.client?.serverQuiet();
+    else if (this.state === 'recovering') this.#recoverOn();
   }
 
   #walk(buffer: Buffer): void {
