@@ -8,7 +8,13 @@ import { startProxy, type TestProxy } from '../../test/proxy.ts';
 type Client = pg.Client & AsyncDisposable;
 
 async function connect(proxy: TestProxy, more: pg.ClientConfig = {}): Promise<Client> {
-  const client = new pg.Client({ host: '127.0.0.1', port: proxy.port, user: 'postgres', database: 'postgres', ...more });
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port: proxy.port,
+    user: 'postgres',
+    database: 'postgres',
+    ...more,
+  });
   client.on('error', () => {});
   await client.connect();
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
@@ -125,7 +131,11 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       const leaver = await connect(proxy);
       const pid = await value(leaver, 'select pg_backend_pid()');
       leaver.query('select pg_sleep(600)').catch(() => {});
-      await waitFor('it runs', async () => (await postgres.value(`select state from pg_stat_activity where pid = ${String(pid)}`)) === 'active');
+      await waitFor(
+        'it runs',
+        async () =>
+          (await postgres.value(`select state from pg_stat_activity where pid = ${String(pid)}`)) === 'active',
+      );
       (leaver as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
       await using client = await connect(proxy);
       expect(await value(client, 'select pg_backend_pid()')).toBe(pid);
@@ -141,7 +151,9 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
     test('session mode gives the server’s own process id and everything a session is', async () => {
       await using proxy = await startProxy(postgres, { poolMode: 'session', poolSize: 2 });
       await using client = await connect(proxy);
-      expect((client as unknown as { processID: number }).processID).toBe((await value(client, 'select pg_backend_pid()')) as number);
+      expect((client as unknown as { processID: number }).processID).toBe(
+        (await value(client, 'select pg_backend_pid()')) as number,
+      );
       await client.query('create temp table mine (a int); set work_mem = 12345; prepare p as select 42');
       expect(await value(client, 'execute p')).toBe(42);
       expect(await value(client, 'show work_mem')).toBe('12345kB');
@@ -166,8 +178,16 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       await waitFor('it is gone', () => [...proxy.proxy.pools.values()][0]?.servers.size === 0);
       expect(await value(client, 'select 1')).toBe(1);
       const running = code(client.query('select pg_sleep(600)'));
-      await waitFor('it runs', async () => (await postgres.value(`select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and state='active' and pid <> pg_backend_pid()`)) === '1');
-      await postgres.sql(`select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()`);
+      await waitFor(
+        'it runs',
+        async () =>
+          (await postgres.value(
+            `select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and state='active' and pid <> pg_backend_pid()`,
+          )) === '1',
+      );
+      await postgres.sql(
+        `select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()`,
+      );
       expect(await running).toBe('08006');
       expect(await value(client, 'select 2')).toBe(2);
     });
@@ -177,7 +197,12 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
     test('a name prepared on one server connection works on another', async () => {
       await using proxy = await startProxy(postgres, { poolSize: 3 });
       await using client = await connect(proxy);
-      const query = { name: 'plus', text: 'select $1::int + 1, pg_backend_pid()', values: [41], rowMode: 'array' as const };
+      const query = {
+        name: 'plus',
+        text: 'select $1::int + 1, pg_backend_pid()',
+        values: [41],
+        rowMode: 'array' as const,
+      };
       const [first] = (await client.query<number[]>(query)).rows;
       const [second] = await elsewhere(proxy, async () => (await client.query<number[]>(query)).rows);
       expect(first?.[0]).toBe(42);
@@ -190,8 +215,10 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       await using a = await connect(proxy);
       await using b = await connect(proxy);
       for (let turn = 0; turn < 3; turn += 1) {
-        const [x] = (await a.query<string[]>({ name: 'n', text: `select 'a' || $1`, values: [turn], rowMode: 'array' })).rows;
-        const [y] = (await b.query<string[]>({ name: 'n', text: `select 'b' || $1`, values: [turn], rowMode: 'array' })).rows;
+        const [x] = (await a.query<string[]>({ name: 'n', text: `select 'a' || $1`, values: [turn], rowMode: 'array' }))
+          .rows;
+        const [y] = (await b.query<string[]>({ name: 'n', text: `select 'b' || $1`, values: [turn], rowMode: 'array' }))
+          .rows;
         expect([x?.[0], y?.[0]]).toEqual([`a${turn}`, `b${turn}`]);
       }
     });
@@ -201,7 +228,12 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       await using client = await connect(proxy);
       for (let round = 0; round < 2; round += 1) {
         for (let index = 0; index < 20; index += 1) {
-          const result = await client.query<number[]>({ name: `s${index}`, text: `select ${index} + $1::int`, values: [1], rowMode: 'array' });
+          const result = await client.query<number[]>({
+            name: `s${index}`,
+            text: `select ${index} + $1::int`,
+            values: [1],
+            rowMode: 'array',
+          });
           expect(result.rows[0]?.[0]).toBe(index + 1);
         }
       }
@@ -241,11 +273,15 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
     test('a changed table costs one error at most and never a wrong result', async () => {
       await using proxy = await startProxy(postgres, { poolSize: 1 });
       await using client = await connect(proxy);
-      await postgres.sql('drop table if exists changing; create table changing (a int); insert into changing values (1)');
+      await postgres.sql(
+        'drop table if exists changing; create table changing (a int); insert into changing values (1)',
+      );
       await client.query({ name: 'c', text: 'select * from changing', values: [] });
       await postgres.sql('alter table changing add b int default 2');
       expect(await code(client.query({ name: 'c', text: 'select * from changing', values: [] }))).toBe('0A000');
-      expect((await client.query({ name: 'c', text: 'select * from changing', values: [] })).rows).toEqual([{ a: 1, b: 2 }]);
+      expect((await client.query({ name: 'c', text: 'select * from changing', values: [] })).rows).toEqual([
+        { a: 1, b: 2 },
+      ]);
     });
   });
 
@@ -284,7 +320,10 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
 
     test('startup parameters are what RESET goes back to', async () => {
       await using proxy = await startProxy(postgres, { poolSize: 2 });
-      await using client = await connect(proxy, { options: '-c work_mem=3MB -c DateStyle=SQL,DMY', application_name: 'me' });
+      await using client = await connect(proxy, {
+        options: '-c work_mem=3MB -c DateStyle=SQL,DMY',
+        application_name: 'me',
+      });
       await using plain = await connect(proxy);
       expect(await value(client, 'show work_mem')).toBe('3MB');
       expect(await value(plain, 'show work_mem')).toBe('4MB');
@@ -338,7 +377,8 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       const heard = new Map<string, string>();
       (client as unknown as { connection: NodeJS.EventEmitter }).connection.on(
         'parameterStatus',
-        (message: { parameterName: string; parameterValue: string }) => heard.set(message.parameterName, message.parameterValue),
+        (message: { parameterName: string; parameterValue: string }) =>
+          heard.set(message.parameterName, message.parameterValue),
       );
       await client.query(`set timezone = 'Asia/Tokyo'`);
       expect(heard.get('TimeZone')).toBe('Asia/Tokyo');
@@ -350,7 +390,8 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
   });
 
   describe('what pins', () => {
-    const pinned = (proxy: TestProxy): number => [...proxy.proxy.clients].filter((client) => client.server !== null).length;
+    const pinned = (proxy: TestProxy): number =>
+      [...proxy.proxy.clients].filter((client) => client.server !== null).length;
 
     test('a temporary table pins its client, and its end unpins', async () => {
       await using proxy = await startProxy(postgres, { poolSize: 2 });
@@ -451,10 +492,22 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       await using b = await connect(proxy);
       const slowA = code(a.query('select pg_sleep(600)'));
       const slowB = code(b.query('select pg_sleep(1)'));
-      await waitFor('both run', async () => (await postgres.value(`select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'`)) === '2');
+      await waitFor(
+        'both run',
+        async () =>
+          (await postgres.value(
+            `select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'`,
+          )) === '2',
+      );
       const key = a as unknown as { processID: number; secretKey: number };
       const canceller = new pg.Client({ host: '127.0.0.1', port: proxy.port });
-      const { connection } = canceller as unknown as { connection: { connect(port: number, host: string): void; cancel(pid: number, key: number): void; on(event: string, task: () => void): void } };
+      const { connection } = canceller as unknown as {
+        connection: {
+          connect(port: number, host: string): void;
+          cancel(pid: number, key: number): void;
+          on(event: string, task: () => void): void;
+        };
+      };
       connection.on('connect', () => connection.cancel(key.processID, key.secretKey));
       connection.connect(proxy.port, '127.0.0.1');
       expect(await slowA).toBe('57014');

@@ -612,7 +612,10 @@ export class Proxy implements ClientHost, LoginHost {
       reported: Reported.of(loggedIn.parameters),
       now: this.now(),
       // One that was opened for UTF8 in the belief that this is the database's encoding serves its client and nobody else.
-      lifetimeMs: encoding !== 'UTF8' && waiter.startupParameters.get('client_encoding') === 'UTF8' ? 1 : this.config.serverLifetimeMs * jitter,
+      lifetimeMs:
+        encoding !== 'UTF8' && waiter.startupParameters.get('client_encoding') === 'UTF8'
+          ? 1
+          : this.config.serverLifetimeMs * jitter,
     });
     const early = loggedIn.reader.takeRest();
     if (early.length > 0) server.data(early);
@@ -680,7 +683,7 @@ export class Proxy implements ClientHost, LoginHost {
       fromClient: plain === null,
       options: {
         target: this.#target(database, serverUser, address, password),
-        tls: this.config.serverTls,
+
         parameters: { client_encoding: '', ...Object.fromEntries(settings) },
         serverMajorMin: 0,
         allowCleartext: address.host.startsWith('/') || /^(?:127\.|::1$|localhost$)/.test(address.host),
@@ -704,6 +707,7 @@ export class Proxy implements ClientHost, LoginHost {
       sslRootCert: null,
       sslCert: null,
       sslKey: null,
+      tls: this.config.serverTls,
       targetSessionAttrs: 'any',
       connectTimeoutMs: this.config.serverConnectTimeoutMs,
       parameters: {},

@@ -30,7 +30,6 @@ export const CLIENT_QUEUE_BYTES_MAX = 256 * 1024;
 export const LEDGER_ENTRIES_MAX = 1_000_000;
 
 export const STATUS_IDLE = 0x49;
-export const STATUS_TRANSACTION = 0x54;
 export const STATUS_FAILED = 0x45;
 
 /** A query of the proxy's own; its answer is collected and not shown to the client. */
