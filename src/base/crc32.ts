@@ -29,11 +29,10 @@ const [T0, T1, T2, T3, T4, T5, T6, T7] = TABLES as [
   Uint32Array,
 ];
 
-/** CRC-32 of `bytes`; pass the CRC of what came before as `previous` to go on. */
-export function crc32(bytes: Uint8Array, previous = 0): number {
+/** CRC-32 of `bytes[start, end)`; pass the CRC of what came before as `previous` to go on. */
+export function crc32(bytes: Uint8Array, previous = 0, start = 0, end = bytes.length): number {
   let crc = ~previous;
-  let at = 0;
-  const end = bytes.length;
+  let at = start;
   for (const last = end - 8; at <= last; at += 8) {
     const low =
       crc ^

@@ -3,8 +3,11 @@
 export interface File extends AsyncDisposable {
   /** Writes all of `bytes` at `offset`. Rejects with Fault `disk-full` (ENOSPC) or `disk-failed`. */
   write(bytes: Uint8Array, offset: number): Promise<void>;
-  /** Reads up to `length` bytes at `offset`; shorter only at the end of the file. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Reads up to `length` bytes at `offset`; shorter only at the end of the file. The result is a view of `into` when that is
+   * given and large enough, else new.
+   */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Flushes the data to the device (fdatasync). */
   sync(): Promise<void>;
   truncate(length: number): Promise<void>;

@@ -37,15 +37,15 @@ class NodeFile implements File {
     }
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    const buffer = new Uint8Array(length);
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const buffer = into !== undefined && into.length >= length ? into : new Uint8Array(length);
     let done = 0;
     while (done < length) {
       const bytesRead = await guard(this.#path, () => readSome(this.#fd, buffer, done, length - done, offset + done));
       if (bytesRead === 0) break;
       done += bytesRead;
     }
-    return done === length ? buffer : buffer.subarray(0, done);
+    return done === buffer.length ? buffer : buffer.subarray(0, done);
   }
 
   sync(): Promise<void> {

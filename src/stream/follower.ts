@@ -272,9 +272,8 @@ export class Follower implements Service {
       this.#setState({ state: 'streaming', reason: 'following the upstream' });
     };
     return {
-      message: (buffer, start, end, _walStart, walEnd) => {
-        hear();
-        if (walEnd > upstreamPosition) upstreamPosition = walEnd;
+      message: (buffer, start, end) => {
+        if (!heard) hear();
         if (buffer[start] === TAG_RELATION && isRepeated(relations, buffer, start, end)) return null;
         const message = decoder.decode(buffer, start, end);
         if (message.tag !== 'begin' || this.#gate === null || message.finalLsn < this.#gate.lsn) {

@@ -5,7 +5,7 @@ import { must } from '../base/assert.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import { concat, withoutLogicalMessages } from './frames.ts';
 import type { RelayLog } from './relay-log/log.ts';
-import { ALWAYS_SENT, type LogRecord } from './relay-log/record.ts';
+import { ALWAYS_SENT, type LogRecord, RECORD_OVERHEAD_BYTES } from './relay-log/record.ts';
 import type { Subscription } from './subscription.ts';
 
 export interface HubOptions {
@@ -13,7 +13,7 @@ export interface HubOptions {
   readonly ringBytesMax: number;
 }
 
-export const HUB_DEFAULTS: HubOptions = { ringBytesMax: 16 * 1024 * 1024 };
+export const HUB_DEFAULTS: HubOptions = { ringBytesMax: 8 * 1024 * 1024 };
 
 /** Records that came in together, put together for all who were at `from`. */
 export class Batch {
@@ -172,5 +172,5 @@ export class Hub {
 }
 
 function sizeOf(record: LogRecord): number {
-  return 128 + record.frames.length;
+  return RECORD_OVERHEAD_BYTES + record.frames.length;
 }

@@ -61,12 +61,10 @@ export class HubFeeder implements StreamReceiver {
     return this.#upstreamLsn > this.#hub.endLsn ? this.#upstreamLsn : this.#hub.endLsn;
   }
 
-  message(buffer: Buffer, start: number, end: number, walStart: Lsn, walEnd: Lsn, sent: bigint): Promise<void> | null {
-    this.#hear();
-    if (walEnd > this.#upstreamLsn) this.#upstreamLsn = walEnd;
-    const message = buffer.subarray(start, end);
-    if (buffer[start] === TAG_MESSAGE) this.#lookAtMessage(message);
-    const pending = this.#assembler.push(message, walStart, walEnd, sent);
+  message(buffer: Buffer, start: number, end: number): Promise<void> | null {
+    if (!this.#heard) this.#hear();
+    if (buffer[start] === TAG_MESSAGE) this.#lookAtMessage(buffer.subarray(start, end));
+    const pending = this.#assembler.push(buffer, start, end);
     if (pending !== null) return pending.then(() => this.#afterWait());
     return this.#hub.log.roomy ? null : this.#room();
   }

@@ -133,9 +133,13 @@ export function serveReplica(port: MessagePort<FromReplica, ToReplica>, depsWith
   port.onMessage = (message) => {
     switch (message.tag) {
       case 'start':
-        control = runReplicaHere(depsWith(portLog(port, {})), message.options);
-        control.feed.subscribe((state) => port.post({ tag: 'state', state }));
-        void control.ended.then((end) => port.post({ tag: 'ended', end }));
+        {
+          const deps = depsWith(portLog(port, {}));
+          control = runReplicaHere(deps, message.options);
+          const tell = paced(deps.clock, (state) => port.post({ tag: 'state', state }));
+          control.feed.subscribe(tell);
+          void control.ended.then((end) => port.post({ tag: 'ended', end }));
+        }
         break;
       case 'call':
         if (control !== null) answer(message.id, callOn(control, message.call));
@@ -147,6 +151,32 @@ export function serveReplica(port: MessagePort<FromReplica, ToReplica>, depsWith
         void control?.stop();
         break;
     }
+  };
+}
+
+/** States change with each commit; between threads one a millisecond is enough, the first of them at once and the last always. */
+const STATE_EVERY_MS = 1;
+
+function paced(clock: Clock, post: (state: ReplicaState) => void): (state: ReplicaState) => void {
+  let waiting: ReplicaState | null = null;
+  let pausing = false;
+  return (state) => {
+    if (pausing) {
+      waiting = state;
+      return;
+    }
+    post(state);
+    pausing = true;
+    const open = (): void => {
+      pausing = false;
+      const last = waiting;
+      waiting = null;
+      if (last === null) return;
+      post(last);
+      pausing = true;
+      clock.after(STATE_EVERY_MS, open);
+    };
+    clock.after(STATE_EVERY_MS, open);
   };
 }
 

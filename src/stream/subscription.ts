@@ -52,6 +52,8 @@ export class Subscription {
   #catchingUp = false;
   #closed = false;
   #drain: (() => void) | null = null;
+  /** Memory that the connection has let go of. */
+  #spare: Uint8Array | null = null;
 
   constructor(hub: Hub, disk: Disk, outlet: Outlet, options: SubscriptionOptions) {
     this.#hub = hub;
@@ -194,7 +196,12 @@ export class Subscription {
         if (this.#closed) return;
         if (records === null) {
           reader ??= this.#hub.log.reader(this.#sentLsn);
-          records = await reader.next();
+          if (await this.#sendPlain(reader)) {
+            records = this.#hub.newer(this.#sentLsn, CHUNK_BYTES);
+            if (records === null) continue;
+          } else {
+            records = await reader.next();
+          }
           // The ring keeps what is not written yet, so it has what the files do not.
           if (records.length === 0) break;
         }
@@ -212,6 +219,51 @@ export class Subscription {
       this.#catchingUp = false;
     }
     this.#pump();
+  }
+
+  /** Passes on what the log has ready, without looking closer. False when the next record needs to be looked at. */
+  async #sendPlain(reader: LogReader): Promise<boolean> {
+    let used = 0;
+    // The queue is empty more often than not: then the memory is ours again after the write.
+    let out =
+      this.#outlet.queuedBytes === 0 ? (this.#spare ?? new Uint8Array(CHUNK_BYTES)) : new Uint8Array(CHUNK_BYTES);
+    this.#spare = null;
+    const sent = await reader.visit({
+      needs: (relation, version, isInline) => {
+        if (this.#versions.get(relation) === version) return false;
+        this.#versions.set(relation, version);
+        return !isInline;
+      },
+      take: (bytes, start, end) => {
+        if (used + end - start > out.length) {
+          const larger = new Uint8Array(Math.max(out.length * 2, used + end - start));
+          larger.set(out.subarray(0, used));
+          out = larger;
+        }
+        out.set(bytes.subarray(start, end), used);
+        used += end - start;
+      },
+    });
+    if (!sent || this.#closed) {
+      this.#giveSpare(out);
+      return false;
+    }
+    this.#outlet.write(out.subarray(0, used));
+    this.#sentLsn = reader.lsn;
+    this.#giveSpare(out);
+    await this.#room();
+    return true;
+  }
+
+  #takeSpare(): Uint8Array {
+    const taken = this.#spare ?? new Uint8Array(CHUNK_BYTES);
+    this.#spare = null;
+    return taken;
+  }
+
+  /** Memory may be used again when the connection has let go of it: it took all, or was given nothing. */
+  #giveSpare(memory: Uint8Array): void {
+    if (memory.length === CHUNK_BYTES && this.#outlet.queuedBytes === 0) this.#spare = memory;
   }
 
   async #sendSlowly(records: readonly LogRecord[]): Promise<void> {
@@ -240,7 +292,8 @@ export class Subscription {
     this.#outlet.write(concat([begin, ...this.#missingDescriptions(record)]));
     // Whole frames only: a keepalive may come between any two writes.
     for (let offset = BEGIN_FRAME_BYTES; offset < record.frameBytes && !this.#closed; ) {
-      let chunk = await file.read(offset, CHUNK_BYTES);
+      const memory = this.#takeSpare();
+      let chunk = await file.read(offset, CHUNK_BYTES, memory);
       let used = wholeFrames(chunk);
       if (used === 0) {
         chunk = await file.read(offset, frameBytesAt(chunk, 0));
@@ -251,6 +304,7 @@ export class Subscription {
       const frames = chunk.subarray(0, used);
       const kept = this.#messages || !record.hasMessages ? frames : withoutLogicalMessages(frames).kept;
       if (kept.length > 0) this.#outlet.write(kept);
+      this.#giveSpare(memory);
       await this.#room();
     }
     if (this.#closed) return;

@@ -40,17 +40,10 @@ export interface StreamPositions {
 
 export interface StreamReceiver {
   /**
-   * One pgoutput message: `buffer[start, end)`, a view. A promise makes the connection wait until it is done; nothing else
-   * is delivered meanwhile, while status messages go on.
+   * One pgoutput message: `buffer[start, end)`, with its XLogData header right before it. A promise makes the connection wait
+   * until it is done; nothing else is delivered meanwhile, while status messages go on.
    */
-  message(
-    buffer: Buffer,
-    start: number,
-    end: number,
-    walStart: Lsn,
-    walEnd: Lsn,
-    sentMicros: bigint,
-  ): Promise<void> | null;
+  message(buffer: Buffer, start: number, end: number): Promise<void> | null;
   /** Everything up to `lsn` was sent. */
   keepalive(lsn: Lsn): void;
   /** A chunk has been delivered: the moment to commit. */
@@ -137,6 +130,8 @@ class RunningStream {
   readonly #timings: UpstreamTimings;
   readonly #ended = Promise.withResolvers<void>();
   #stream: ClientStream | null = null;
+  /** Whether anything came since the last tick: cheaper than asking the clock for each message. */
+  #heard = false;
   #heardAtMs: number;
   #waiting = false;
   #askedAtMs = 0;
@@ -156,11 +151,7 @@ class RunningStream {
     try {
       this.#stream = await session.startStream(command, {
         data: (buffer, start, end) => this.#data(session, buffer, start, end),
-        flush: () =>
-          this.#wait(
-            session,
-            this.#guard(() => this.#receiver.flush()),
-          ),
+        flush: () => this.#flush(session),
         ended: (error) => this.#ended.reject(error ?? upstreamEnded()),
       });
       if (signal.aborted) return;
@@ -181,42 +172,36 @@ class RunningStream {
   }
 
   #data(session: ClientSession, buffer: Buffer, start: number, end: number): void {
-    this.#heardAtMs = this.#world.clock.now();
+    this.#heard = true;
     const kind = buffer[start];
-    if (kind === REPLICATION.xlogData && end - start > XLOG_DATA_HEADER_BYTES) {
-      const walStart = readUint64(buffer, start + 1);
-      const walEnd = readUint64(buffer, start + 9);
-      const sent = readUint64(buffer, start + 17);
-      this.#wait(
-        session,
-        this.#guard(() => this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end, walStart, walEnd, sent)),
-      );
-    } else if (kind === REPLICATION.keepalive && end - start === 18) {
-      const lsn = readUint64(buffer, start + 1);
-      void this.#guard(() => {
-        this.#receiver.keepalive(lsn);
-        return null;
-      });
-      if (buffer[start + 17] === 1) this.#sendStatus(false);
-    } else {
-      this.#ended.reject(
-        new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true }),
-      );
+    try {
+      if (kind === REPLICATION.xlogData && end - start > XLOG_DATA_HEADER_BYTES) {
+        const pending = this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end);
+        if (pending !== null) this.#wait(session, pending);
+      } else if (kind === REPLICATION.keepalive && end - start === 18) {
+        this.#receiver.keepalive(readUint64(buffer, start + 1));
+        if (buffer[start + 17] === 1) this.#sendStatus(false);
+      } else {
+        throw new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true });
+      }
+    } catch (error) {
+      this.#ended.reject(error);
+      session.pause();
     }
   }
 
-  #guard(action: () => Promise<void> | null): Promise<void> | null {
+  #flush(session: ClientSession): void {
     try {
-      return action();
+      const pending = this.#receiver.flush();
+      if (pending !== null) this.#wait(session, pending);
     } catch (error) {
       this.#ended.reject(error);
-      return null;
+      session.pause();
     }
   }
 
   /** Stops reading until `pending` is done. The watchdog does not count the time. */
-  #wait(session: ClientSession, pending: Promise<void> | null): void {
-    if (pending === null) return;
+  #wait(session: ClientSession, pending: Promise<void>): void {
     this.#waiting = true;
     session.pause();
     pending.then(
@@ -231,6 +216,8 @@ class RunningStream {
 
   #tick(): void {
     const now = this.#world.clock.now();
+    if (this.#heard) this.#heardAtMs = now;
+    this.#heard = false;
     const silentMs = this.#waiting ? 0 : now - this.#heardAtMs;
     if (silentMs > this.#timings.silenceMaxMs) {
       throw new Fault('upstream-silent', {

@@ -9,8 +9,18 @@ import { sleepQuietly, type Service } from '../../base/service.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Epoch, formatLsn, type Lsn, parseLsn } from '../../pg/lsn.ts';
 import { logDamaged, positionNotInLog } from '../faults.ts';
-import { concat } from '../frames.ts';
-import { decodeRecord, encodeRecord, type LogRecord, RECORD_HEADER_BYTES } from './record.ts';
+import { BEGIN_FRAME_BYTES } from '../frames.ts';
+import {
+  decodeRecord,
+  encodedBytes,
+  encodeRecordInto,
+  endLsnAt,
+  type LogRecord,
+  type RawVisitor,
+  RECORD_HEADER_BYTES,
+  RECORD_OVERHEAD_BYTES,
+  visitPlainRecord,
+} from './record.ts';
 import { planRetention, type RetentionLimits, type RetentionNeeds } from './retention.ts';
 
 export interface RelayLogDeps {
@@ -30,7 +40,7 @@ export interface RelayLogOptions {
 
 export const RELAY_LOG_DEFAULTS = {
   segmentBytesMax: 32 * 1024 * 1024,
-  queueBytesMax: 32 * 1024 * 1024,
+  queueBytesMax: 16 * 1024 * 1024,
   retention: { bytesMin: 256 * 1024 * 1024, bytesMax: 4 * 1024 * 1024 * 1024 },
 } as const;
 
@@ -67,7 +77,7 @@ const BIG = 'big';
 const SEGMENT_NAME = /^([0-9A-F]{16})\.log$/;
 const INDEX_EVERY_BYTES = 1024 * 1024;
 const READ_BYTES = 512 * 1024;
-const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+const BATCH_BYTES_MAX = 2 * 1024 * 1024;
 const DISK_FULL_RETRY_MS = 1000;
 
 export class RelayLog implements Service {
@@ -78,6 +88,7 @@ export class RelayLog implements Service {
   #origin: LogOrigin;
   #active: File;
   #activeIndexAt = 0;
+  #batchBuffer = new Uint8Array(0);
   #queue: LogRecord[] = [];
   #queuedBytes = 0;
   #endLsn: Lsn;
@@ -198,7 +209,7 @@ export class RelayLog implements Service {
     }
     this.#endLsn = record.endLsn;
     this.#queue.push(record);
-    this.#queuedBytes += RECORD_HEADER_BYTES + record.frames.length;
+    this.#queuedBytes += RECORD_OVERHEAD_BYTES + record.frames.length;
     this.#wake?.();
     return this.roomy;
   }
@@ -270,7 +281,7 @@ export class RelayLog implements Service {
   /** False when it gave up because of the signal. */
   async #writeBatch(signal: AbortSignal): Promise<boolean> {
     const batch = this.#takeBatch();
-    const bytes = concat(batch.map(encodeRecord));
+    const bytes = this.#encode(batch);
     const last = must(batch.at(-1));
     for (;;) {
       try {
@@ -303,11 +314,24 @@ export class RelayLog implements Service {
     if (this.#diskFull) this.#deps.log.info('relay.log-room', { message: 'the relay log can be written again' });
     this.#diskFull = false;
     const wasFull = !this.roomy;
-    for (const record of batch) this.#queuedBytes -= RECORD_HEADER_BYTES + record.frames.length;
+    for (const record of batch) this.#queuedBytes -= RECORD_OVERHEAD_BYTES + record.frames.length;
     this.#durableLsn = last.endLsn;
     this.onDurable(last.endLsn);
     if (wasFull && this.roomy) this.onRoom();
     return true;
+  }
+
+  /** Into one buffer that is used again for the next batch: nobody else keeps it. */
+  #encode(batch: readonly LogRecord[]): Uint8Array {
+    let total = 0;
+    for (const record of batch) total += encodedBytes(record);
+    if (this.#batchBuffer.length < total) this.#batchBuffer = new Uint8Array(total);
+    const buffer = this.#batchBuffer;
+    // A single huge transaction shall not hold its memory for ever.
+    if (total > 2 * BATCH_BYTES_MAX) this.#batchBuffer = new Uint8Array(0);
+    let at = 0;
+    for (const record of batch) at = encodeRecordInto(buffer, at, record);
+    return buffer.subarray(0, total);
   }
 
   #takeBatch(): LogRecord[] {
@@ -340,6 +364,9 @@ export class LogReader {
   #segment: Segment | null = null;
   #file: File | null = null;
   #offset = 0;
+  /** True once a record beyond `from` was seen: all that follow are beyond it, too. */
+  #settled = false;
+  readonly #buffer = new Uint8Array(READ_BYTES);
 
   constructor(disk: Disk, segments: readonly Segment[], from: Lsn, logStart: () => Lsn) {
     this.#disk = disk;
@@ -353,23 +380,56 @@ export class LogReader {
     return this.#lsn;
   }
 
+  /**
+   * Passes plain records on as bytes, about half a megabyte. False when the next record is not plain, or when there is none
+   * yet: `next` tells which.
+   */
+  async visit(visitor: RawVisitor): Promise<boolean> {
+    if (!(await this.#settle())) return false;
+    const segment = must(this.#segment);
+    const bytes = await this.#readBytes(segment, READ_BYTES);
+    let at = 0;
+    let last = -1;
+    while (at < bytes.length && this.#isAhead(bytes, at)) {
+      const length = visitPlainRecord(bytes, at, BEGIN_FRAME_BYTES, visitor);
+      if (length === 0) break;
+      last = at;
+      at += length;
+    }
+    if (last < 0) return false;
+    this.#lsn = endLsnAt(bytes, last);
+    this.#offset += at;
+    return true;
+  }
+
+  /** False for a record that ends at or before our position: it is skipped by `next`. */
+  #isAhead(bytes: Uint8Array, at: number): boolean {
+    return this.#settled || (bytes.length - at >= RECORD_HEADER_BYTES && endLsnAt(bytes, at) > this.#lsn);
+  }
+
   /** The next records, about half a megabyte or one record; empty when there is nothing more in the files yet. */
   async next(): Promise<LogRecord[]> {
     for (;;) {
+      if (!(await this.#settle())) return [];
+      const records = await this.#read(must(this.#segment));
+      this.#settled = this.#settled || records.length > 0;
+      if (records.length > 0) return records;
+    }
+  }
+
+  /** Goes to the segment that has the next bytes; false when there are none yet. */
+  async #settle(): Promise<boolean> {
+    for (;;) {
       if (this.#segment === null) await this.#enter();
       const segment = must(this.#segment);
-      if (this.#offset >= segment.bytes) {
-        const following = this.#segments[this.#segments.indexOf(segment) + 1];
-        if (following === undefined) {
-          if (!this.#segments.includes(segment)) throw positionNotInLog(this.#lsn, this.#logStart());
-          return [];
-        }
-        await this.close();
-        this.#lsn = this.#lsn > following.startLsn ? this.#lsn : following.startLsn;
-        continue;
+      if (this.#offset < segment.bytes) return true;
+      const following = this.#segments[this.#segments.indexOf(segment) + 1];
+      if (following === undefined) {
+        if (!this.#segments.includes(segment)) throw positionNotInLog(this.#lsn, this.#logStart());
+        return false;
       }
-      const records = await this.#read(segment);
-      if (records.length > 0) return records;
+      await this.close();
+      this.#lsn = this.#lsn > following.startLsn ? this.#lsn : following.startLsn;
     }
   }
 
@@ -378,6 +438,10 @@ export class LogReader {
     const file = this.#file;
     this.#file = null;
     await file?.close();
+  }
+
+  #readBytes(segment: Segment, length: number): Promise<Uint8Array> {
+    return must(this.#file).read(this.#offset, Math.min(length, segment.bytes - this.#offset), this.#buffer);
   }
 
   async #enter(): Promise<void> {
@@ -390,6 +454,7 @@ export class LogReader {
 
   async #read(segment: Segment): Promise<LogRecord[]> {
     const file = must(this.#file);
+    // Not into the shared buffer: records are views of what was read, and they are kept.
     let bytes = await file.read(this.#offset, Math.min(READ_BYTES, segment.bytes - this.#offset));
     const records: LogRecord[] = [];
     let at = 0;

@@ -10,6 +10,10 @@ import { crc32 } from '../../base/crc32.ts';
 import type { Lsn } from '../../pg/lsn.ts';
 
 export const RECORD_HEADER_BYTES = 64;
+
+/** What a record costs in memory besides its frames, measured: objects, big integers, views. */
+export const RECORD_OVERHEAD_BYTES = 1024;
+
 const MAGIC = 0x534b5231; // SKR1
 const VERSION = 1;
 const RELATION_ENTRY_BYTES = 12;
@@ -58,25 +62,37 @@ export interface LogRecord {
   readonly frameBytes: number;
 }
 
+/** Bytes that `encodeRecordInto` writes. */
+export function encodedBytes(record: LogRecord): number {
+  let bytes = RECORD_HEADER_BYTES + (record.kind === 'big' ? 8 : record.frames.length);
+  for (const use of record.relations) bytes += RELATION_ENTRY_BYTES + use.frames.length;
+  return bytes;
+}
+
 /** The record as bytes. */
 export function encodeRecord(record: LogRecord): Uint8Array {
+  const bytes = new Uint8Array(encodedBytes(record));
+  encodeRecordInto(bytes, 0, record);
+  return bytes;
+}
+
+/** Writes the record at `start`; returns where it ends. */
+export function encodeRecordInto(bytes: Uint8Array, start: number, record: LogRecord): number {
   assert(record.endLsn > record.previousLsn, 'a record must move the log forward');
-  let relationBytes = 0;
-  for (const use of record.relations) relationBytes += RELATION_ENTRY_BYTES + use.frames.length;
+  const total = encodedBytes(record);
   const bodyBytes = record.kind === 'big' ? 8 : record.frames.length;
-  const bytes = new Uint8Array(RECORD_HEADER_BYTES + relationBytes + bodyBytes);
-  const view = new DataView(bytes.buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset + start, total);
   view.setUint32(0, MAGIC);
   view.setUint8(4, KINDS.indexOf(record.kind));
   view.setUint8(5, (record.hasMessages ? FLAG_HAS_MESSAGES : 0) | (record.onlyMessages ? FLAG_ONLY_MESSAGES : 0));
   view.setUint16(6, VERSION);
-  view.setUint32(8, relationBytes + bodyBytes);
+  view.setUint32(8, total - RECORD_HEADER_BYTES);
   view.setBigUint64(16, record.beginLsn);
   view.setBigUint64(24, record.endLsn);
   view.setBigInt64(32, record.commitMicros);
   view.setUint32(40, record.xid);
   view.setUint32(44, record.relations.length);
-  view.setUint32(48, relationBytes);
+  view.setUint32(48, total - RECORD_HEADER_BYTES - bodyBytes);
   view.setUint32(52, Math.min(record.changes, 0xffffffff));
   view.setBigUint64(56, record.previousLsn);
   let at = RECORD_HEADER_BYTES;
@@ -84,13 +100,17 @@ export function encodeRecord(record: LogRecord): Uint8Array {
     view.setUint32(at, use.relation);
     view.setUint32(at + 4, use.version);
     view.setUint32(at + 8, use.frames.length);
-    bytes.set(use.frames, at + RELATION_ENTRY_BYTES);
+    bytes.set(use.frames, start + at + RELATION_ENTRY_BYTES);
     at += RELATION_ENTRY_BYTES + use.frames.length;
   }
   if (record.kind === 'big') view.setBigUint64(at, BigInt(record.frameBytes));
-  else bytes.set(record.frames, at);
-  view.setUint32(12, crc32(bytes.subarray(16), crc32(bytes.subarray(0, 12))));
-  return bytes;
+  else bytes.set(record.frames, start + at);
+  view.setUint32(12, crcAt(bytes, start, total));
+  return start + total;
+}
+
+function crcAt(bytes: Uint8Array, start: number, total: number): number {
+  return crc32(bytes, crc32(bytes, 0, start, start + 12), start + 16, start + total);
 }
 
 export type DecodedRecord =
@@ -107,8 +127,7 @@ export function decodeRecord(bytes: Uint8Array, at: number): DecodedRecord {
   if (view.getUint32(0) !== MAGIC) return { tag: 'damaged', reason: 'no record begins here' };
   const total = RECORD_HEADER_BYTES + view.getUint32(8);
   if (bytes.length - at < total) return { tag: 'short', bytes: total };
-  const crc = crc32(bytes.subarray(at + 16, at + total), crc32(bytes.subarray(at, at + 12)));
-  if (crc !== view.getUint32(12)) return { tag: 'damaged', reason: 'wrong CRC' };
+  if (crcAt(bytes, at, total) !== view.getUint32(12)) return { tag: 'damaged', reason: 'wrong CRC' };
   const kind = KINDS[view.getUint8(4)];
   if (kind === undefined || view.getUint16(6) !== VERSION) return { tag: 'damaged', reason: 'unknown kind or version' };
   const flags = view.getUint8(5);
@@ -162,4 +181,39 @@ export function markRecord(previousLsn: Lsn, lsn: Lsn): LogRecord {
     frames: EMPTY,
     frameBytes: 0,
   };
+}
+
+/** What a receiver is sent of one record, without making objects of it: catching up passes here at full speed. */
+export interface RawVisitor {
+  /** Must the receiver be sent this description (or logical message, for ALWAYS_SENT)? */
+  needs(relation: number, version: number, isInline: boolean): boolean;
+  /** Take `bytes[start, end)`. */
+  take(bytes: Uint8Array, start: number, end: number): void;
+}
+
+/** Passes the record at `at` on if it is small and holds no logical messages; its length, or 0 when it has to be decoded. */
+export function visitPlainRecord(bytes: Uint8Array, at: number, beginFrameBytes: number, visitor: RawVisitor): number {
+  if (bytes.length - at < RECORD_HEADER_BYTES) return 0;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
+  const total = RECORD_HEADER_BYTES + view.getUint32(8);
+  const isPlain =
+    view.getUint32(0) === MAGIC && view.getUint8(4) === 1 && view.getUint8(5) === 0 && view.getUint16(6) === VERSION;
+  if (!isPlain || bytes.length - at < total || crcAt(bytes, at, total) !== view.getUint32(12)) return 0;
+  const frames = at + RECORD_HEADER_BYTES + view.getUint32(48);
+  visitor.take(bytes, frames, frames + beginFrameBytes);
+  let offset = RECORD_HEADER_BYTES;
+  for (let left = view.getUint32(44); left > 0; left -= 1) {
+    const length = view.getUint32(offset + 8);
+    const start = at + offset + RELATION_ENTRY_BYTES;
+    if (visitor.needs(view.getUint32(offset), view.getUint32(offset + 4), length === 0))
+      visitor.take(bytes, start, start + length);
+    offset += RELATION_ENTRY_BYTES + length;
+  }
+  visitor.take(bytes, frames + beginFrameBytes, at + total);
+  return total;
+}
+
+/** `endLsn` of the record at `at`, which was visited. */
+export function endLsnAt(bytes: Uint8Array, at: number): Lsn {
+  return new DataView(bytes.buffer, bytes.byteOffset + at + 24, 8).getBigUint64(0);
 }

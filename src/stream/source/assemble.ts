@@ -57,18 +57,12 @@ export interface AssemblerSink {
   relationChanged?(relation: number, description: Uint8Array): Promise<Uint8Array | null>;
 }
 
-/** A relation as last described on this connection. */
-interface Description {
-  readonly version: number;
-  readonly frames: Uint8Array;
-}
-
 interface Open {
-  readonly xid: number;
+  xid: number;
   readonly buffer: TransactionBuffer;
   readonly uses: Map<number, RelationUse>;
   /** Descriptions that came within the transaction. */
-  readonly defined: Map<number, Description>;
+  readonly defined: Map<number, RelationUse>;
   /** Type frames that came since the last Relation. */
   readonly types: Uint8Array[];
   /** Schema messages that belong before everything else. */
@@ -82,11 +76,13 @@ export class Assembler {
   readonly #disk: Disk;
   readonly #options: AssemblerOptions;
   readonly #sink: AssemblerSink;
-  readonly #relations = new Map<number, Description>();
+  /** Relations as last described on this connection. */
+  readonly #relations = new Map<number, RelationUse>();
   readonly #streamed = new Map<number, Open>();
   #position: Lsn;
   /** The transaction between Begin and Commit. */
-  #plain: (Open & { readonly finalLsn: Lsn; readonly micros: bigint }) | null = null;
+  #plain: Open | null = null;
+  #spare: Open | null = null;
   /** The transaction between Stream Start and Stream Stop. */
   #block: Open | null = null;
   #skipping = false;
@@ -129,37 +125,40 @@ export class Assembler {
     this.#block = null;
   }
 
-  /** Takes one message (copied, not kept). When it answers with a promise, push nothing before that is done. */
-  push(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
-    const tag = message[0] as number;
+  /**
+   * Takes the message `buffer[start, end)`, which has its XLogData header right before it; everything needed is copied. When
+   * it answers with a promise, push nothing before that is done.
+   */
+  push(buffer: Uint8Array, start: number, end: number): Promise<void> | null {
+    const tag = buffer[start] as number;
     switch (tag) {
       case TAG_INSERT:
       case TAG_UPDATE:
       case TAG_DELETE:
-        return this.#change(message, start, end, sent, false);
+        return this.#change(buffer, start, end, false);
       case TAG_TRUNCATE:
-        return this.#change(message, start, end, sent, true);
+        return this.#change(buffer, start, end, true);
       case TAG_BEGIN:
-        return this.#begin(message);
+        return this.#begin(buffer, start, end);
       case TAG_COMMIT:
-        return this.#commit(message, sent);
+        return this.#commit(buffer, start, end);
       case TAG_RELATION:
       case TAG_TYPE:
-        return this.#describe(message, start, end, sent);
+        return this.#describe(buffer, start, end);
       case TAG_MESSAGE:
-        return this.#message(message, start, end, sent);
+        return this.#message(buffer, start, end);
       case TAG_ORIGIN:
-        this.#open()?.buffer.append(message, 1, { start, end, sent, subxid: 0 }, 'other');
+        this.#open()?.buffer.append(buffer, start, end, 0, 0, 'other');
         return null;
       case TAG_STREAM_START:
-        return this.#streamStart(message);
+        return this.#streamStart(uint32(buffer, start + 1));
       case TAG_STREAM_STOP:
         this.#block = null;
         return null;
       case TAG_STREAM_COMMIT:
-        return this.#streamCommit(message, sent);
+        return this.#streamCommit(buffer.slice(start, end), sentMicros(buffer, start));
       case TAG_STREAM_ABORT:
-        return this.#streamAbort(message);
+        return this.#streamAbort(uint32(buffer, start + 1), uint32(buffer, start + 5));
       default:
         throw unexpected(`message type ${JSON.stringify(String.fromCharCode(tag))}`);
     }
@@ -169,27 +168,25 @@ export class Assembler {
     return this.#block ?? this.#plain;
   }
 
-  #begin(message: Uint8Array): null {
+  #begin(buffer: Uint8Array, start: number, end: number): null {
     if (this.#plain !== null || this.#block !== null) throw unexpected('Begin inside a transaction');
-    const view = viewOf(message);
-    const finalLsn = view.getBigUint64(1);
     // Its commit record begins before our position, so it ends there at the latest: we have it.
-    this.#skipping = finalLsn < this.#position;
+    this.#skipping = uint64(buffer, start + 1) < this.#position;
     if (this.#skipping) return null;
-    const xid = view.getUint32(17);
-    this.#plain = {
-      ...this.#newOpen(xid, this.#options.transactionBytesMax),
-      finalLsn,
-      micros: view.getBigInt64(9),
-    };
+    const xid = uint32(buffer, start + 17);
+    const open = this.#spare ?? this.#newOpen(this.#options.transactionBytesMax);
+    this.#spare = null;
+    open.xid = xid;
+    open.buffer.begin(buffer, start, end);
+    this.#plain = open;
     return null;
   }
 
-  #newOpen(xid: number, memoryBytesMax: number): Open {
+  #newOpen(memoryBytesMax: number): Open {
     this.#spools += 1;
-    const path = `${this.#options.spoolDirectory}/${xid}-${this.#spools}.frames`;
+    const path = `${this.#options.spoolDirectory}/${this.#spools}.frames`;
     return {
-      xid,
+      xid: 0,
       buffer: new TransactionBuffer(this.#disk, { path, memoryBytesMax }),
       uses: new Map(),
       defined: new Map(),
@@ -198,22 +195,22 @@ export class Assembler {
     };
   }
 
-  #change(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint, isTruncate: boolean): Promise<void> | null {
+  #change(buffer: Uint8Array, start: number, end: number, isTruncate: boolean): Promise<void> | null {
     const open = this.#open();
     if (open === null) {
       if (this.#skipping) return null;
       throw unexpected('a row change outside a transaction');
     }
-    const streamed = this.#block !== null;
-    const from = streamed ? 5 : 1;
+    const xidBytes = this.#block === null ? 0 : 4;
+    const from = start + 1 + xidBytes;
     if (isTruncate) {
-      const count = uint32(message, from);
-      for (let index = 0; index < count; index += 1) this.#use(open, uint32(message, from + 5 + 4 * index));
+      const count = uint32(buffer, from);
+      for (let index = 0; index < count; index += 1) this.#use(open, uint32(buffer, from + 5 + 4 * index));
     } else {
-      this.#use(open, uint32(message, from));
+      this.#use(open, uint32(buffer, from));
     }
-    const subxid = streamed ? uint32(message, 1) : 0;
-    open.buffer.append(message, from, { start, end, sent, subxid }, 'change');
+    const subxid = xidBytes === 0 ? 0 : uint32(buffer, start + 1);
+    open.buffer.append(buffer, start, end, xidBytes, subxid, 'change');
     return open.buffer.spill();
   }
 
@@ -221,70 +218,70 @@ export class Assembler {
     if (open.uses.has(relation)) return;
     const known = this.#relations.get(relation);
     if (known === undefined) throw unexpected(`a change of relation ${relation}, which was never described`);
-    open.uses.set(relation, { relation, version: known.version, frames: known.frames });
+    open.uses.set(relation, known);
   }
 
-  #describe(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
-    const streamed = this.#block !== null;
-    const from = streamed ? 5 : 1;
-    const plain = streamed ? withoutXid(message) : message.slice();
-    const frame = frameOf(plain, start, end, sent);
+  #describe(buffer: Uint8Array, start: number, end: number): Promise<void> | null {
+    const xidBytes = this.#block === null ? 0 : 4;
+    const message = buffer.slice(start, end);
+    const plain = xidBytes === 0 ? message : withoutXid(message);
+    const frame = frameOf(plain, walStart(buffer, start), walEnd(buffer, start), sentMicros(buffer, start));
     const open = this.#open();
     const types = open?.types ?? this.#looseTypes;
     if (plain[0] === TAG_TYPE) {
       types.push(frame);
       // A description is kept even if its subtransaction is rolled back: it is what the upstream believes that we know.
-      open?.buffer.append(message, from, { start, end, sent, subxid: 0 }, 'other');
+      open?.buffer.append(buffer, start, end, xidBytes, 0, 'other');
       return null;
     }
     const relation = uint32(plain, 1);
     const frames = concat([...types, frame]);
     types.length = 0;
-    const description: Description = { version: crc32(plain), frames };
+    const description: RelationUse = { relation, version: crc32(plain), frames };
     const known = open?.defined.get(relation) ?? this.#relations.get(relation);
     const changed = known === undefined || known.version !== description.version;
     const finish = (): void => {
-      if (open === null || !streamed) this.#relations.set(relation, description);
+      if (open === null || xidBytes === 0) this.#relations.set(relation, description);
       if (open === null) return;
       open.defined.set(relation, description);
-      const used = open.uses.get(relation);
       // Used before with an older description: both are needed, the older one first; the newer lies within.
-      if (used === undefined) open.uses.set(relation, { relation, version: description.version, frames: EMPTY });
-      open.buffer.append(message, from, { start, end, sent, subxid: 0 }, 'other');
+      if (!open.uses.has(relation)) open.uses.set(relation, { ...description, frames: EMPTY });
+      open.buffer.appendFrame(frame, 'other');
     };
     if (!changed || open === null || this.#sink.relationChanged === undefined) {
       finish();
       return null;
     }
+    const lsn = walStart(buffer, start);
     return this.#sink.relationChanged(relation, plain).then((injected) => {
-      if (injected !== null) open.buffer.append(injected, 1, { start, end, sent, subxid: 0 }, 'message');
+      if (injected !== null) open.buffer.appendFrame(frameOf(injected, lsn, lsn, 0n), 'message');
       finish();
     });
   }
 
   readonly #looseTypes: Uint8Array[] = [];
 
-  #message(message: Uint8Array, start: Lsn, end: Lsn, sent: bigint): Promise<void> | null {
+  #message(buffer: Uint8Array, start: number, end: number): Promise<void> | null {
     const open = this.#open();
-    const streamed = this.#block !== null;
-    const from = streamed ? 5 : 1;
-    const transactional = ((message[from] as number) & 1) === 1;
+    const xidBytes = this.#block === null ? 0 : 4;
+    const transactional = ((buffer[start + 1 + xidBytes] as number) & 1) === 1;
     if (transactional) {
       if (open === null) {
         if (this.#skipping) return null;
         throw unexpected('a transactional message outside a transaction');
       }
-      const subxid = streamed ? uint32(message, 1) : 0;
-      if (open.defined.size > 0) hoistIfFilled(open, message, from, start, end, sent);
-      open.buffer.append(message, from, { start, end, sent, subxid }, 'message');
+      const subxid = xidBytes === 0 ? 0 : uint32(buffer, start + 1);
+      if (open.defined.size > 0) hoistIfFilled(open, buffer, start, end, xidBytes);
+      open.buffer.append(buffer, start, end, xidBytes, subxid, 'message');
       return open.buffer.spill();
     }
-    const plain = streamed ? withoutXid(message) : message;
-    const lsn = viewOf(plain).getBigUint64(2);
+    const message = buffer.slice(start, end);
+    const plain = xidBytes === 0 ? message : withoutXid(message);
+    const lsn = uint64(plain, 2);
     // A message may begin where the commit before it ends; one byte further tells the two positions apart.
     const endLsn = lsn + 1n;
     if (endLsn <= this.#position) return null;
-    const frames = frameOf(plain, start, end, sent);
+    const frames = frameOf(plain, walStart(buffer, start), walEnd(buffer, start), sentMicros(buffer, start));
     this.#emit({
       kind: 'message',
       beginLsn: lsn,
@@ -302,35 +299,45 @@ export class Assembler {
     return null;
   }
 
-  #commit(message: Uint8Array, sent: bigint): Promise<void> | null {
+  #commit(buffer: Uint8Array, start: number, end: number): Promise<void> | null {
     if (this.#skipping) {
       this.#skipping = false;
       return null;
     }
     const open = this.#plain;
     if (open === null) throw unexpected('Commit outside a transaction');
-    const endLsn = viewOf(message).getBigUint64(10);
-    const commitLsn = viewOf(message).getBigUint64(2);
+    const commitLsn = uint64(buffer, start + 2);
+    const endLsn = uint64(buffer, start + 10);
+    const micros = uint64(buffer, start + 18);
     // Only this path is hot, and mostly it need not wait.
-    const begin = frameOf(beginMessage(commitLsn, open.micros, open.xid), commitLsn, commitLsn, sent);
-    const commit = frameOf(commitMessage(commitLsn, endLsn, open.micros), endLsn, endLsn, sent);
-    const whole = open.buffer.finishInMemory(begin, commit);
+    const whole = open.buffer.finishInMemory(buffer, start, end);
     if (whole !== null) {
       this.#plain = null;
-      this.#emitWhole(open, whole, commitLsn, endLsn, open.micros);
+      this.#emitWhole(open, whole, commitLsn, endLsn, micros);
+      this.#reuse(open);
       return null;
     }
-    return this.#finish(open, commitLsn, endLsn, open.micros, sent).then(() => {
+    return this.#finish(open, commitLsn, endLsn, micros, sentMicros(buffer, start)).then(() => {
       this.#plain = null;
     });
   }
 
-  #streamStart(message: Uint8Array): null {
+  /** Most transactions are small, and there are many: the next one takes over what this one used. */
+  #reuse(open: Open): void {
+    open.uses.clear();
+    open.defined.clear();
+    open.types.length = 0;
+    open.hoisted.length = 0;
+    open.buffer.reset();
+    this.#spare = open;
+  }
+
+  #streamStart(xid: number): null {
     if (this.#plain !== null || this.#block !== null) throw unexpected('Stream Start inside a transaction');
-    const xid = uint32(message, 1);
     let open = this.#streamed.get(xid);
     if (open === undefined) {
-      open = this.#newOpen(xid, this.#options.streamedBytesMax);
+      open = this.#newOpen(this.#options.streamedBytesMax);
+      open.xid = xid;
       this.#streamed.set(xid, open);
     }
     this.#block = open;
@@ -351,9 +358,7 @@ export class Assembler {
     else await this.#finish(open, commitLsn, endLsn, micros, sent);
   }
 
-  #streamAbort(message: Uint8Array): Promise<void> | null {
-    const xid = uint32(message, 1);
-    const subxid = uint32(message, 5);
+  #streamAbort(xid: number, subxid: number): Promise<void> | null {
     const open = this.#streamed.get(xid);
     if (open === undefined) return null;
     if (xid !== subxid) {
@@ -407,13 +412,15 @@ export class Assembler {
 }
 
 /** `CREATE TABLE … AS`: rows come before the message that describes their table, so the message is sent before them, too. */
-function hoistIfFilled(open: Open, message: Uint8Array, from: number, start: Lsn, end: Lsn, sent: bigint): void {
-  const plain = from === 1 ? message : withoutXid(message);
+function hoistIfFilled(open: Open, buffer: Uint8Array, start: number, end: number, xidBytes: number): void {
+  const message = buffer.slice(start, end);
+  const plain = xidBytes === 0 ? message : withoutXid(message);
   const { prefix, content } = readLogicalMessage(plain);
   if (prefix !== SCHEMA_MESSAGE_PREFIX) return;
   const change = JSON.parse(new TextDecoder().decode(content)) as SchemaChange;
   if (!CREATES_FILLED.has(change.tag)) return;
-  open.hoisted.push({ relation: ALWAYS_SENT, version: 0, frames: frameOf(plain.slice(), start, end, sent) });
+  const frames = frameOf(plain, walStart(buffer, start), walEnd(buffer, start), sentMicros(buffer, start));
+  open.hoisted.push({ relation: ALWAYS_SENT, version: 0, frames });
 }
 
 function withoutXid(message: Uint8Array): Uint8Array {
@@ -425,6 +432,21 @@ function withoutXid(message: Uint8Array): Uint8Array {
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+// The XLogData header lies right before a message: 'w', start, end, time.
+function walStart(buffer: Uint8Array, start: number): Lsn {
+  return uint64(buffer, start - 24);
+}
+function walEnd(buffer: Uint8Array, start: number): Lsn {
+  return uint64(buffer, start - 16);
+}
+function sentMicros(buffer: Uint8Array, start: number): bigint {
+  return uint64(buffer, start - 8);
+}
+
+function uint64(bytes: Uint8Array, at: number): bigint {
+  return (BigInt(uint32(bytes, at)) << 32n) | BigInt(uint32(bytes, at + 4));
 }
 
 function uint32(bytes: Uint8Array, at: number): number {

@@ -3,8 +3,7 @@
 
 import { assert, must } from '../../base/assert.ts';
 import type { Disk, File } from '../../base/disk.ts';
-import type { Lsn } from '../../pg/lsn.ts';
-import { BEGIN_FRAME_BYTES, FRAME_HEADER_BYTES, writeFrameHeader } from '../frames.ts';
+import { BEGIN_FRAME_BYTES, FRAME_HEADER_BYTES } from '../frames.ts';
 
 /** Frames of one (sub)transaction that lie next to each other. */
 interface Run {
@@ -31,8 +30,12 @@ export interface TransactionBufferOptions {
   readonly memoryBytesMax: number;
 }
 
-const INITIAL_BYTES = 4096;
+const INITIAL_BYTES = 16 * 1024;
 const COPY_BYTES = 1024 * 1024;
+const COPY_LOOP_BYTES_MAX = 64;
+
+/** More memory than this is not kept for the next transaction. */
+const KEPT_BYTES_MAX = 256 * 1024;
 
 export class TransactionBuffer {
   readonly #disk: Disk;
@@ -40,7 +43,6 @@ export class TransactionBuffer {
   readonly #aborted = new Set<number>();
   readonly #runs: Run[] = [];
   #bytes = new Uint8Array(INITIAL_BYTES);
-  #view = new DataView(this.#bytes.buffer);
   /** Bytes used in memory; the first byte in memory has offset `#flushed`. */
   #used = BEGIN_FRAME_BYTES;
   #flushed = 0;
@@ -56,21 +58,55 @@ export class TransactionBuffer {
     return this.#flushed + this.#used;
   }
 
-  /** Appends a frame around `tag` + `message[from…]`. `kind` says how it counts. */
+  /** Puts the Begin message of a plain transaction in its place. */
+  begin(buffer: Uint8Array, start: number, end: number): void {
+    this.#put(0, buffer, start, end, 0);
+  }
+
+  /**
+   * Appends a frame around the message `buffer[start, end)`, which has its XLogData header right before it. `xidBytes` after
+   * the message's type are left out. `kind` says how it counts.
+   */
   append(
-    message: Uint8Array,
-    from: number,
-    at: { readonly start: Lsn; readonly end: Lsn; readonly sent: bigint; readonly subxid: number },
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    xidBytes: number,
+    subxid: number,
     kind: 'change' | 'message' | 'other',
   ): void {
-    const messageBytes = 1 + message.length - from;
-    const frameBytes = FRAME_HEADER_BYTES + messageBytes;
+    const frameBytes = FRAME_HEADER_BYTES + end - start - xidBytes;
     this.#reserve(frameBytes);
-    writeFrameHeader(this.#view, this.#used, messageBytes, at.start, at.end, at.sent);
-    this.#bytes[this.#used + FRAME_HEADER_BYTES] = message[0] as number;
-    this.#bytes.set(from === 0 ? message : message.subarray(from), this.#used + FRAME_HEADER_BYTES + 1);
+    this.#put(this.#used, buffer, start, end, xidBytes);
     this.#used += frameBytes;
-    this.#count(at.subxid, frameBytes, kind);
+    this.#count(subxid, frameBytes, kind);
+  }
+
+  /** Appends a frame that is never rolled back. */
+  appendFrame(frame: Uint8Array, kind: 'message' | 'other'): void {
+    this.#reserve(frame.length);
+    this.#bytes.set(frame, this.#used);
+    this.#used += frame.length;
+    this.#count(0, frame.length, kind);
+  }
+
+  /** Writes a frame at `at`, where there is room for it. */
+  #put(at: number, buffer: Uint8Array, start: number, end: number, xidBytes: number): void {
+    const bytes = this.#bytes;
+    const length = FRAME_HEADER_BYTES - 1 + end - start - xidBytes;
+    bytes[at] = 0x64;
+    bytes[at + 1] = length >>> 24;
+    bytes[at + 2] = length >>> 16;
+    bytes[at + 3] = length >>> 8;
+    bytes[at + 4] = length;
+    // Small copies: a loop is cheaper than making views.
+    const header = start - (FRAME_HEADER_BYTES - 5);
+    for (let index = 0; index <= FRAME_HEADER_BYTES - 5; index += 1)
+      bytes[at + 5 + index] = buffer[header + index] as number;
+    const from = start + 1 + xidBytes;
+    const to = at + FRAME_HEADER_BYTES + 1;
+    if (end - from > COPY_LOOP_BYTES_MAX) bytes.set(buffer.subarray(from, end), to);
+    else for (let index = from; index < end; index += 1) bytes[to + index - from] = buffer[index] as number;
   }
 
   /** A promise when memory is full and is being written out: append nothing until it is done. */
@@ -83,8 +119,8 @@ export class TransactionBuffer {
     this.#aborted.add(subxid);
   }
 
-  /** `finish` without waiting: null when a file has to be written or something was rolled back. */
-  finishInMemory(begin: Uint8Array, commit: Uint8Array): BufferedTransaction | null {
+  /** Ends a plain transaction with its Commit message, if that needs no waiting; else null. The buffer can be reset after it. */
+  finishInMemory(buffer: Uint8Array, start: number, end: number): BufferedTransaction | null {
     if (this.#file !== null || this.#aborted.size > 0) return null;
     let changes = 0;
     let messages = 0;
@@ -92,12 +128,19 @@ export class TransactionBuffer {
       changes += run.changes;
       messages += run.messages;
     }
-    const bytes = this.#used + commit.length;
-    const frames = new Uint8Array(bytes);
-    frames.set(this.#bytes.subarray(0, this.#used));
-    frames.set(begin);
-    frames.set(commit, this.#used);
-    return { frames, path: this.#options.path, bytes, changes, messages };
+    this.#reserve(FRAME_HEADER_BYTES + end - start);
+    this.#put(this.#used, buffer, start, end, 0);
+    this.#used += FRAME_HEADER_BYTES + end - start;
+    const bytes = this.#used;
+    return { frames: this.#bytes.slice(0, bytes), path: this.#options.path, bytes, changes, messages };
+  }
+
+  /** Empty again, for the next transaction. */
+  reset(): void {
+    assert(this.#file === null && this.#flushed === 0, 'only a buffer in memory is used again');
+    this.#runs.length = 0;
+    this.#used = BEGIN_FRAME_BYTES;
+    if (this.#bytes.length > KEPT_BYTES_MAX) this.#bytes = new Uint8Array(INITIAL_BYTES);
   }
 
   /** Puts Begin and Commit around what survived. The buffer is used up afterwards. */
@@ -140,7 +183,6 @@ export class TransactionBuffer {
     const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     larger.set(this.#bytes.subarray(0, this.#used));
     this.#bytes = larger;
-    this.#view = new DataView(larger.buffer);
   }
 
   #count(subxid: number, frameBytes: number, kind: 'change' | 'message' | 'other'): void {
