@@ -168,7 +168,7 @@ export class Generator {
         const right = this.#pick(own.filter((column) => column.kind === 'int')).sql;
         // Only what stands in this join may be used in its condition; outer columns may, too.
         const on = `${left} = ${right}${this.#chance(0.3) ? ` AND ${this.#bool(1)}` : ''}`;
-        sql += ` ${this.#pick(['JOIN', 'LEFT JOIN', 'INNER JOIN', 'LEFT OUTER JOIN'])} ${table} ${alias} ON ${on}`;
+        sql += ` ${this.#pick(['JOIN', 'LEFT JOIN', 'INNER JOIN', 'LEFT OUTER JOIN', 'RIGHT JOIN', 'FULL JOIN'])} ${table} ${alias} ON ${on}`;
       }
     }
     return sql;

@@ -24,6 +24,10 @@ export function isComparison(name: string): name is ComparisonOperator {
 /** `left operator right`. */
 export function compare(operator: ComparisonOperator, left: Term, right: Term, draft: Draft): Expression {
   draft.requireBuiltIn('operator', operator);
+  // With transform_null_equals on, Postgres reads `x = NULL` as `x IS NULL`.
+  if (operator === '=' && [left, right].some((side) => isUntyped(side) && side.untyped === 'null')) {
+    throw new Forward('unproven-syntax', '= NULL');
+  }
   const [a, b] = operands(left, right, draft);
   const isEquality = operator === '=' || operator === '<>';
   requireComparable(a, b, isEquality);

@@ -10,8 +10,13 @@ export const PARSE_BYTES_MAX = 64 * 1024;
 export type Node = Readonly<Record<string, Fields>>;
 export type Fields = Readonly<Record<string, unknown>>;
 
+/** Levels of objects and lists in a tree; walking deeper ones could exhaust the stack. About ten make one level of SQL. */
+const TREE_DEPTH_MAX = 2_000;
+
 export interface ParsedStatement {
   readonly node: Node;
+  /** Nested so deeply that nobody should walk it. */
+  readonly isTooDeep: boolean;
   /** Range in the text in UTF-16 units, without semicolon and blanks around. */
   readonly start: number;
   readonly end: number;
@@ -44,10 +49,15 @@ export function parse(text: string): Parsed {
       let end = raw.stmt_len ? offset(from + raw.stmt_len) : text.length;
       while (start < end && /\s/.test(text[start] as string)) start += 1;
       while (end > start && /[\s;]/.test(text[end - 1] as string)) end -= 1;
-      statements.push({ node: raw.stmt, start, end });
+      statements.push({ node: raw.stmt, isTooDeep: isDeeper(raw.stmt, TREE_DEPTH_MAX), start, end });
     }
     return { statements, error: null, offset };
   } catch (error) {
+    // Reading the tree's JSON can exhaust the stack, too.
+    if (error instanceof RangeError) {
+      const node: Node = { TooDeep: {} };
+      return { statements: [{ node, isTooDeep: true, start: 0, end: text.length }], error: null, offset };
+    }
     if (!hasSqlDetails(error)) throw error;
     const details = error.sqlDetails;
     const message = details?.message ?? error.message;
@@ -63,6 +73,21 @@ export function parse(text: string): Parsed {
       offset,
     };
   }
+}
+
+/** Whether a tree is deeper than `max`, found without recursion. */
+function isDeeper(root: unknown, max: number): boolean {
+  let level: unknown[] = [root];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > max) return true;
+    const next: unknown[] = [];
+    for (const node of level) {
+      for (const inner of Object.values(node as object))
+        if (typeof inner === 'object' && inner !== null) next.push(inner);
+    }
+    level = next;
+  }
+  return false;
 }
 
 /** The parser counts bytes of UTF-8. */

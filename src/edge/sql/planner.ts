@@ -178,6 +178,7 @@ export class Planner {
   /** `baked` null: not to be kept. */
   #plan(statement: ParsedStatement, context: PlanContext): { plan: Plan; baked: readonly number[] | null } {
     const { node } = statement;
+    if (statement.isTooDeep) return { plan: forward('too-long', 'the statement is nested too deeply'), baked: [] };
     try {
       const select = node['SelectStmt'];
       if (select !== undefined) return planSelect(select, context, this.#shadowsSeen);

@@ -18,10 +18,21 @@ import {
   tableSql,
   type VisibleColumn,
 } from './scope.ts';
-import { columnExpression, findRelation, list, names, type SubquerySql, Translator } from './translate.ts';
+import {
+  columnExpression,
+  findRelation,
+  list,
+  names,
+  OPERANDS_COUNT_MAX,
+  type SubquerySql,
+  Translator,
+} from './translate.ts';
 
 /** Tables of one statement: SQLite joins at most 64. */
 const RELATIONS_COUNT_MAX = 32;
+
+/** Postgres' own bound. */
+const OUTPUTS_COUNT_MAX = 1_664;
 
 /** Subqueries in subqueries. */
 const LEVELS_MAX = 16;
@@ -58,6 +69,20 @@ export interface Order {
   readonly expression: Expression;
   readonly sql: string;
 }
+
+interface JoinType {
+  readonly sql: string;
+  /** Sides whose columns may be NULL where nothing matches. */
+  readonly optionalLeft: boolean;
+  readonly optionalRight: boolean;
+}
+
+const JOINS: Readonly<Record<string, JoinType>> = {
+  JOIN_INNER: { sql: 'JOIN', optionalLeft: false, optionalRight: false },
+  JOIN_LEFT: { sql: 'LEFT JOIN', optionalLeft: false, optionalRight: true },
+  JOIN_RIGHT: { sql: 'RIGHT JOIN', optionalLeft: true, optionalRight: false },
+  JOIN_FULL: { sql: 'FULL JOIN', optionalLeft: true, optionalRight: true },
+};
 
 interface From {
   readonly sql: string;
@@ -126,6 +151,8 @@ export class SelectPlanner {
     this.#draft.lifting = true;
     const where = fields['whereClause'] === undefined ? [] : this.#conditions(fields['whereClause'] as Node, scope);
     for (const expression of where) conjuncts.push({ expression, chooses: null });
+    if (conjuncts.length > OPERANDS_COUNT_MAX)
+      throw new Forward('too-long', `more than ${OPERANDS_COUNT_MAX} conditions`);
     this.#draft.lifting = false;
 
     scope.aggregates = 'allowed';
@@ -134,6 +161,7 @@ export class SelectPlanner {
     if (having !== null && !isGrouped && !outputs.some((output) => output.expression.hasAggregate)) {
       throw new Forward('unproven-syntax', 'HAVING without groups or aggregates');
     }
+    if (outputs.length > OUTPUTS_COUNT_MAX) throw new Forward('too-long', 'more columns than Postgres gives');
     const isDistinct = distinctOf(fields, outputs);
     this.#draft.isEveryRowComputed = isWhole;
     const order = this.#order(list(fields['sortClause']), outputs, scope, isDistinct);
@@ -292,30 +320,32 @@ export class SelectPlanner {
   }
 
   #join(fields: Fields, scope: Scope, conjuncts: Conjunct[]): From {
-    const type = (fields['jointype'] as string | undefined) ?? 'JOIN_INNER';
-    if (type !== 'JOIN_INNER' && type !== 'JOIN_LEFT') throw new Forward('unproven-syntax', type);
-    if (fields['isNatural'] === true || fields['alias'] !== undefined || fields['join_using_alias'] !== undefined) {
-      throw new Forward('unproven-syntax', 'a NATURAL or aliased join');
+    const type = JOINS[(fields['jointype'] as string | undefined) ?? 'JOIN_INNER'];
+    if (type === undefined) throw new Forward('unproven-syntax', 'this kind of join');
+    if (fields['alias'] !== undefined || fields['join_using_alias'] !== undefined) {
+      throw new Forward('unproven-syntax', 'a join with an alias');
     }
-    const rightNode = fields['rarg'] as Node;
-    if (rightNode['JoinExpr'] !== undefined) throw new Forward('unproven-syntax', 'a join on the right side of a join');
-    const inner: Conjunct[] = type === 'JOIN_INNER' ? conjuncts : [];
-    const left = this.#fromItem(fields['larg'] as Node, scope, conjuncts);
-    const right = this.#fromItem(rightNode, scope, inner);
+    const left = this.#fromItem(fields['larg'] as Node, scope, type.optionalLeft ? [] : conjuncts);
+    const right = this.#fromItem(fields['rarg'] as Node, scope, type.optionalRight ? [] : conjuncts);
     const relations = [...left.namespace.relations, ...right.namespace.relations];
     refuseDoubleNames(relations);
     let visible: readonly VisibleColumn[] = [...left.namespace.visible, ...right.namespace.visible];
     const conditions: Expression[] = [];
-    const using = names(fields['usingClause']);
+    const using =
+      fields['isNatural'] === true ? commonNames(left.namespace, right.namespace) : names(fields['usingClause']);
+    const merged: VisibleColumn[] = [];
     if (using !== null) {
-      const merged = using.map((name): VisibleColumn => {
+      for (const name of using) {
         const a = this.#only(left.namespace, name, scope);
         const b = this.#only(right.namespace, name, scope);
-        if (a.typeOid !== b.typeOid || a.typmod !== b.typmod)
-          throw new Forward('unproven-syntax', 'USING columns of two types');
+        const isSame = a.typeOid === b.typeOid && a.typmod === b.typmod;
+        // FULL JOIN merges both into an expression, the others show the side that is always there.
+        if (!isSame || (type.optionalLeft && type.optionalRight)) {
+          throw new Forward('unproven-syntax', 'USING columns that become an expression');
+        }
         conditions.push(compare('=', a, b, this.#draft));
-        return { name, found: { expression: a } };
-      });
+        merged.push({ name, found: { expression: type.optionalLeft ? b : a } });
+      }
       visible = [...merged, ...visible.filter((column) => !using.includes(column.name))];
     } else if (fields['quals'] !== undefined) {
       const outer = scope.namespace;
@@ -325,13 +355,26 @@ export class SelectPlanner {
       this.#draft.lifting = false;
       scope.namespace = outer;
     }
-    const isLeft = type === 'JOIN_LEFT';
-    const chooses = isLeft ? new Set(right.namespace.relations.map((relation) => relation.id)) : null;
-    for (const expression of conditions) conjuncts.push({ expression, chooses });
-    if (isLeft) for (const relation of right.namespace.relations) relation.isOptional = true;
+    // Postgres has an error for FULL JOIN on anything but equal columns.
+    if (
+      type.optionalLeft &&
+      type.optionalRight &&
+      !conditions.every((each) => isEqualityAcross(each, left.namespace, right.namespace))
+    ) {
+      throw new Forward('unproven-syntax', 'FULL JOIN on a condition that is not an equality');
+    }
+    const optional = [
+      ...(type.optionalLeft ? left.namespace.relations : []),
+      ...(type.optionalRight ? right.namespace.relations : []),
+    ];
+    for (const relation of optional) relation.isOptional = true;
+    const chosen = type.optionalLeft ? [] : right.namespace.relations.map((relation) => relation.id);
+    for (const expression of conditions)
+      conjuncts.push({ expression, chooses: optional.length > 0 ? new Set(chosen) : null });
     const on = conditions.length === 0 ? '' : ` ON ${conditions.map((each) => each.value()).join(' AND ')}`;
+    const rightSql = (fields['rarg'] as Node)['JoinExpr'] === undefined ? right.sql : `(${right.sql})`;
     return {
-      sql: `${left.sql} ${isLeft ? 'LEFT JOIN' : 'JOIN'} ${right.sql}${on}`,
+      sql: `${left.sql} ${type.sql} ${rightSql}${on}`,
       namespace: { relations, visible },
     };
   }
@@ -549,6 +592,22 @@ function refuse(fields: Fields): void {
   if (fields['windowClause'] !== undefined) throw new Forward('unproven-syntax', 'a window');
   if (fields['groupDistinct'] === true) throw new Forward('unproven-syntax', 'GROUP BY DISTINCT');
   if (fields['targetList'] === undefined) throw new Forward('unproven-syntax', 'a SELECT of nothing');
+}
+
+/** Columns that NATURAL JOIN joins by, in the order of the left side. */
+function commonNames(left: Namespace, right: Namespace): string[] {
+  const there = new Set(right.visible.map((column) => column.name));
+  return left.visible.map((column) => column.name).filter((name) => there.has(name));
+}
+
+/** `a.x = b.y` with one column of each side. */
+function isEqualityAcross({ equality }: Expression, left: Namespace, right: Namespace): boolean {
+  if (equality === null || equality.right.length !== 1) return false;
+  const a = equality.left.column?.relation;
+  const b = equality.right[0]?.column?.relation;
+  const isIn = (side: Namespace, id: number | undefined): boolean =>
+    side.relations.some((relation) => relation.id === id);
+  return (isIn(left, a) && isIn(right, b)) || (isIn(left, b) && isIn(right, a));
 }
 
 function refuseDoubleNames(relations: readonly Relation[]): void {

@@ -22,8 +22,11 @@ import { callAggregate, callFunction, isAggregate } from './proven.ts';
 import type { Found, Relation, RelationColumn, Scope } from './scope.ts';
 import { arrayOf, typeByName } from './types.ts';
 
-/** Nesting of expressions; Postgres stops somewhere too, but later. */
-const DEPTH_MAX = 200;
+/** Nesting of expressions. SQLite refuses 1,000 levels, and some nodes become several. */
+const DEPTH_MAX = 100;
+
+/** Operands of one AND or OR: SQLite nests them. */
+export const OPERANDS_COUNT_MAX = 400;
 
 /** What a subquery is to the expression it stands in. */
 export interface SubquerySql {
@@ -600,6 +603,7 @@ export class Translator {
 
   #all(operator: 'AND' | 'OR', parts: readonly Expression[]): Expression {
     if (parts.length === 1) return parts[0] as Expression;
+    if (parts.length > OPERANDS_COUNT_MAX) throw new Forward('too-long', `more than ${OPERANDS_COUNT_MAX} conditions`);
     return derived(
       this.#draft.facts(OID.bool),
       parts,
