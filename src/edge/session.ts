@@ -79,6 +79,23 @@ export interface SessionDeps extends ForwarderDeps {
   readonly isHidden: (plan: LocalPlan, searchPath: readonly string[]) => boolean;
 }
 
+/** One frame of the client where it came, cut out only if it has to go to the core: most do not (`bench` edge-read). */
+class Frame {
+  readonly #buffer: Buffer;
+  readonly #start: number;
+  readonly #end: number;
+
+  constructor(buffer: Buffer, start: number, end: number) {
+    this.#buffer = buffer;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(this.#start, this.#end);
+  }
+}
+
 /** A prepared statement. `planned` is renewed when the catalogue or search_path changed since. */
 interface SessionPreparedStatement {
   readonly name: string;
@@ -96,7 +113,7 @@ interface SessionPreparedStatement {
 interface Portal {
   readonly statement: SessionPreparedStatement | null;
   /** The Bind as it came, to repeat it upstream. */
-  readonly bindFrame: Uint8Array;
+  readonly bindFrame: Frame;
   upstream: boolean;
   readonly formats: readonly number[];
   /** SQLite values; null when the core must judge a parameter. */
@@ -305,13 +322,13 @@ export class EdgeSession implements SessionOwner {
       case FRONTEND.close:
         return this.#close(buffer, start, end);
       case FRONTEND.sync:
-        return this.#sync(buffer.subarray(start - 5, end));
+        return this.#sync(new Frame(buffer, start - 5, end));
       case FRONTEND.flush:
         if (this.#segmentUpstream && this.#forward.open) this.#forward.upstream.sendFlush();
         this.#write();
         return undefined;
       case FRONTEND.functionCall:
-        return this.#functionCall(buffer.subarray(start - 5, end));
+        return this.#functionCall(new Frame(buffer, start - 5, end));
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
@@ -332,7 +349,7 @@ export class EdgeSession implements SessionOwner {
   #query(buffer: Buffer, start: number, end: number): Wait {
     if (end - start < 1 || buffer[end - 1] !== 0)
       throw wireFault('frame-malformed', 'unterminated string in a message');
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     this.#statements?.delete('');
     this.#dropPortal('');
     if (this.#forward.held === 'encoding') return this.#forwardFrame(frame, null, true);
@@ -357,7 +374,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   /** The usual case: one statement. */
-  #simple(planned: Planned, text: string, frame: Uint8Array): Wait {
+  #simple(planned: Planned, text: string, frame: Frame): Wait {
     const { plan } = planned;
     const failed = this.#abortedError(planned);
     if (failed !== null) return this.#simpleEnd(this.#fail(failed));
@@ -387,7 +404,7 @@ export class EdgeSession implements SessionOwner {
     }
   }
 
-  #simpleLocal(plan: LocalPlan, literals: readonly string[], frame: Uint8Array, reason: string | null): Wait {
+  #simpleLocal(plan: LocalPlan, literals: readonly string[], frame: Frame, reason: string | null): Wait {
     if (reason !== null) return this.#forwardFrame(frame, { reason, detail: reasonText(reason) }, false);
     const prepared = this.#deps.engine.prepare(plan);
     if (prepared === null) return this.#forwardFrame(frame, NOT_READY, false);
@@ -427,7 +444,7 @@ export class EdgeSession implements SessionOwner {
   async #simpleMany(
     statements: readonly (Planned & { start: number; end: number })[],
     text: string,
-    frame: Uint8Array,
+    frame: Frame,
   ): Promise<void> {
     const together =
       this.#transaction.where === 'upstream' ||
@@ -503,7 +520,7 @@ export class EdgeSession implements SessionOwner {
 
   /** Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. `known`: what to say when the core is away. */
   async #forwardFrame(
-    frame: Uint8Array,
+    frame: Frame,
     why: Why | null,
     changing: boolean,
     known: ErrorFields | null = null,
@@ -512,7 +529,7 @@ export class EdgeSession implements SessionOwner {
     try {
       await this.#forward.prepare(this.#transaction);
       this.#copyMode = 'simple';
-      const result = await this.#forward.upstream.untilReady(frame);
+      const result = await this.#forward.upstream.untilReady(frame.bytes);
       this.#forwarded(result, why, changing);
     } catch (error) {
       this.#simpleEnd(this.#fail(forwardError(error, why, known)));
@@ -538,7 +555,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   /** SET and the like, where the core has the say; what it accepts is kept for the next connection. */
-  async #forwardSession(frame: Uint8Array, plan: SessionPlan): Promise<void> {
+  async #forwardSession(frame: Frame, plan: SessionPlan): Promise<void> {
     const why = { reason: 'session', detail: `${plan.statement.type} is the core's to judge` };
     await this.#prepareNamed(plan.statement, why);
     await this.#forwardFrame(frame, why, isChangingSession(plan.statement));
@@ -585,8 +602,8 @@ export class EdgeSession implements SessionOwner {
     transaction.failed = result.status === 'E';
   }
 
-  async #functionCall(frame: Uint8Array): Promise<void> {
-    await this.#forwardFrame(Buffer.from(frame), { reason: 'write', detail: 'function call protocol' }, true);
+  async #functionCall(frame: Frame): Promise<void> {
+    await this.#forwardFrame(frame, { reason: 'write', detail: 'function call protocol' }, true);
   }
 
   // ── COPY from the client ─────────────────────────────────────────────────────────────────────────────────────────
@@ -635,7 +652,7 @@ export class EdgeSession implements SessionOwner {
   // ── extended protocol ────────────────────────────────────────────────────────────────────────────────────────────
 
   #parse(buffer: Buffer, start: number, end: number): Wait {
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'parse');
     const reader = new ByteReader(buffer, start, end);
     const name = reader.cString();
@@ -682,7 +699,7 @@ export class EdgeSession implements SessionOwner {
     return this.#inSegment(
       () => {
         this.#segmentParsed.set(statement, 'client');
-        this.#forward.upstream.sendParse(frame, statement, true);
+        this.#forward.upstream.sendParse(frame.bytes, statement, true);
       },
       whyOf(planned),
       syntaxErrorOf(planned),
@@ -699,7 +716,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   #bind(buffer: Buffer, start: number, end: number): Wait {
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'bind');
     const reader = new ByteReader(buffer, start, end);
     const portalName = reader.cString();
@@ -779,7 +796,7 @@ export class EdgeSession implements SessionOwner {
   #bindUpstream(
     statement: SessionPreparedStatement | null,
     portalName: string,
-    frame: Uint8Array,
+    frame: Frame,
     formats: readonly number[],
   ): Wait {
     return this.#inSegment(
@@ -798,7 +815,7 @@ export class EdgeSession implements SessionOwner {
           slow: null,
           done: false,
         });
-        this.#forward.upstream.sendBind(frame, true);
+        this.#forward.upstream.sendBind(frame.bytes, true);
       },
       statement === null ? null : whyOf(statement.planned),
     );
@@ -834,7 +851,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   #describe(buffer: Buffer, start: number, end: number): Wait {
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'counted');
     const { isPortal, name } = readTarget(buffer, start, end);
     if (isPortal) {
@@ -864,7 +881,7 @@ export class EdgeSession implements SessionOwner {
     if (this.#goesUpstream(statement.planned)) {
       return this.#inSegment(() => {
         this.#parseUpstream(statement);
-        this.#forward.upstream.sendCounted(frame);
+        this.#forward.upstream.sendCounted(frame.bytes);
       }, whyOf(statement.planned));
     }
     const { plan } = statement.planned;
@@ -890,7 +907,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   #execute(buffer: Buffer, start: number, end: number): Wait {
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'counted');
     const reader = new ByteReader(buffer, start, end);
     const name = reader.cString();
@@ -931,19 +948,19 @@ export class EdgeSession implements SessionOwner {
     return may instanceof Promise ? may.then(go) : go(may);
   }
 
-  #executeUpstream(portal: Portal, frame: Uint8Array): Wait {
+  #executeUpstream(portal: Portal, frame: Frame): Wait {
     const planned = portal.statement?.planned;
     const why = planned === undefined ? null : whyOf(planned);
     return this.#inSegment(() => {
       if (planned === undefined || isChanging(planned)) this.#segmentChanging = true;
       this.#copyMode = 'extended';
-      this.#forward.upstream.sendCounted(frame);
+      this.#forward.upstream.sendCounted(frame.bytes);
       this.#segmentWhy = why;
       if (planned?.plan.kind === 'session') this.#segmentSession.push(planned.plan.statement);
     }, why);
   }
 
-  #executeLocal(portal: Portal, plan: LocalPlan, rowsMax: number, frame: Uint8Array, reason: string | null): Wait {
+  #executeLocal(portal: Portal, plan: LocalPlan, rowsMax: number, frame: Frame, reason: string | null): Wait {
     const prepared = reason === null ? this.#deps.engine.prepare(plan) : null;
     if (prepared === null || portal.values === null)
       return this.#moveUpstream(portal, frame, reason ?? 'replica-not-ready');
@@ -984,13 +1001,13 @@ export class EdgeSession implements SessionOwner {
   }
 
   /** A portal bound here turns out to need the core: repeat Parse and Bind there, then execute. */
-  #moveUpstream(portal: Portal, frame: Uint8Array, reason: string): Wait {
+  #moveUpstream(portal: Portal, frame: Frame, reason: string): Wait {
     const why = { reason, detail: reasonText(reason) };
     return this.#inSegment(() => {
       this.#parseUpstream(portal.statement as SessionPreparedStatement);
       portal.upstream = true;
-      this.#forward.upstream.sendBind(portal.bindFrame, false);
-      this.#forward.upstream.sendCounted(frame);
+      this.#forward.upstream.sendBind(portal.bindFrame.bytes, false);
+      this.#forward.upstream.sendCounted(frame.bytes);
       this.#segmentWhy = why;
     }, why);
   }
@@ -1021,7 +1038,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   #close(buffer: Buffer, start: number, end: number): Wait {
-    const frame = buffer.subarray(start - 5, end);
+    const frame = new Frame(buffer, start - 5, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'counted');
     const { isPortal, name } = readTarget(buffer, start, end);
     let upstream = false;
@@ -1038,7 +1055,7 @@ export class EdgeSession implements SessionOwner {
     return undefined;
   }
 
-  #sync(frame: Uint8Array): Wait {
+  #sync(frame: Frame): Wait {
     if (this.#segmentUpstream) return this.#syncUpstream(frame);
     this.#skipUntilSync = false;
     if (this.#transaction.where === 'none') this.#endPortals();
@@ -1046,12 +1063,12 @@ export class EdgeSession implements SessionOwner {
     return undefined;
   }
 
-  async #syncUpstream(frame: Uint8Array): Promise<void> {
+  async #syncUpstream(frame: Frame): Promise<void> {
     this.#write();
     this.#copySyncs += 1;
     try {
       if (this.#forward.open) {
-        const result = await this.#forward.upstream.untilReady(frame);
+        const result = await this.#forward.upstream.untilReady(frame.bytes);
         this.#forwarded(result, this.#segmentWhy, this.#segmentChanging);
         for (const statement of this.#segmentSession) this.#afterSession(statement, result);
       } else {
@@ -1102,18 +1119,18 @@ export class EdgeSession implements SessionOwner {
     }
   }
 
-  #counted(frame: Uint8Array): Wait {
-    return this.#inSegment(() => this.#forward.upstream.sendCounted(frame), null);
+  #counted(frame: Frame): Wait {
+    return this.#inSegment(() => this.#forward.upstream.sendCounted(frame.bytes), null);
   }
 
   /** Another encoding: texts cannot be read here, so all goes up unread. */
-  #raw(frame: Uint8Array, kind: 'parse' | 'bind' | 'counted'): Wait {
+  #raw(frame: Frame, kind: 'parse' | 'bind' | 'counted'): Wait {
     return this.#inSegment(() => {
       this.#segmentChanging = true;
       this.#copyMode = 'extended';
-      if (kind === 'parse') this.#forward.upstream.sendParse(frame, {}, true);
-      else if (kind === 'bind') this.#forward.upstream.sendBind(frame, true);
-      else this.#forward.upstream.sendCounted(frame);
+      if (kind === 'parse') this.#forward.upstream.sendParse(frame.bytes, {}, true);
+      else if (kind === 'bind') this.#forward.upstream.sendBind(frame.bytes, true);
+      else this.#forward.upstream.sendCounted(frame.bytes);
     }, null);
   }
 
@@ -1168,7 +1185,7 @@ export class EdgeSession implements SessionOwner {
     }
   }
 
-  async #openSlowPortal(portal: Portal, prepared: PreparedPlan, rowsMax: number, frame: Uint8Array): Promise<void> {
+  async #openSlowPortal(portal: Portal, prepared: PreparedPlan, rowsMax: number, frame: Frame): Promise<void> {
     const query = await this.#deps.slowLanes.open(prepared.plan, portal.values as BoundValues, portal.formats);
     if (query === null) return this.#moveUpstream(portal, frame, 'slow-lanes-busy');
     portal.slow = query;
@@ -1227,7 +1244,7 @@ export class EdgeSession implements SessionOwner {
 
   // ── statements about the session ─────────────────────────────────────────────────────────────────────────────────
 
-  #executeSession(portal: Portal, plan: SessionPlan, frame: Uint8Array): Wait {
+  #executeSession(portal: Portal, plan: SessionPlan, frame: Frame): Wait {
     const statement = portal.statement as SessionPreparedStatement;
     const own = this.#sessionStatement(plan.statement, statement.sql, false);
     if (own === null) return this.#moveUpstreamSession(portal, plan, frame);
@@ -1235,7 +1252,7 @@ export class EdgeSession implements SessionOwner {
     return undefined;
   }
 
-  #moveUpstreamSession(portal: Portal, plan: SessionPlan, frame: Uint8Array): Wait {
+  #moveUpstreamSession(portal: Portal, plan: SessionPlan, frame: Frame): Wait {
     const wait = this.#moveUpstream(portal, frame, 'session');
     this.#segmentSession.push(plan.statement);
     this.#segmentChanging = true;
@@ -1644,7 +1661,8 @@ function readFormats(reader: ByteReader): readonly number[] {
       throw new Fault('protocol-violation', { message: `unsupported format code: ${format}`, sqlstate: '08P01' });
     formats.push(format);
   }
-  return formats;
+  // libpq says "text" once for all columns: the same as saying nothing.
+  return count === 1 && formats[0] === 0 ? TEXT_FORMATS : formats;
 }
 
 function readTarget(buffer: Buffer, start: number, end: number): { isPortal: boolean; name: string } {

@@ -119,6 +119,11 @@ export class ByteReader {
   }
 
   cString(): string {
+    // Unnamed statements and portals are the usual ones.
+    if (this.position < this.end && this.buffer[this.position] === 0) {
+      this.position += 1;
+      return '';
+    }
     const zero = this.buffer.indexOf(0, this.position);
     if (zero === -1 || zero >= this.end) throw wireFault('frame-malformed', 'unterminated string in a message');
     const text = readText(this.buffer, this.position, zero);
