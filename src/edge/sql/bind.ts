@@ -1,6 +1,7 @@
 // Makes the values of SQLite's parameters from what the client sent. A value that Postgres would refuse, or that is not certain
 // to mean the same here, is never bound: then the statement is forwarded and the core says what it thinks of it.
 
+import { asBuffer } from '../../wire/bytes.ts';
 import { builtinType, OID } from '../../pg/oid.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import { orderedTemporal } from '../../pg/types/ordered-temporal.ts';
@@ -36,7 +37,7 @@ export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): S
       const bytes = bound.parameters[binding.index] ?? null;
       if (bytes === null) value = writeNull(binding.writer);
       else if (bound.format(binding.index) === 0) {
-        value = writeText(binding.writer, binding.typeOid, Buffer.from(bytes).toString('utf8'), catalogue);
+        value = writeText(binding.writer, binding.typeOid, asBuffer(bytes).toString('utf8'), catalogue);
       } else {
         value = writeBinary(binding.writer, binding.typeOid, bytes, catalogue);
       }
