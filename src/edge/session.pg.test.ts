@@ -16,6 +16,7 @@ import {
   describeStatement,
   execute,
   flush,
+  frame,
   functionCall,
   i32,
   parse,
@@ -148,6 +149,30 @@ describe('simple protocol', () => {
       [query('RESET ALL')],
       [query('SHOW search_path')],
       [query("SET LOCAL application_name = 'x'")],
+    );
+  });
+
+  test('bytes that are not UTF-8', async () => {
+    const broken = frame('Q', "SELECT '", [0xff, 0xfe], "'", [0]);
+    await check(1, [broken], [query('SELECT id FROM t WHERE id = 1')]);
+    await check(0, [
+      parse('', 'SELECT id FROM t WHERE body = $1'),
+      bind('', '', [Uint8Array.of(0xff)]),
+      execute(''),
+      sync(),
+    ]);
+  });
+
+  test('settings that change what statements mean', async () => {
+    await check(
+      1,
+      [query('SELECT id FROM t WHERE id = 1')],
+      [query('SET transform_null_equals = on')],
+      [query('SELECT id FROM t WHERE body = NULL AND id = 1')],
+      [query('RESET transform_null_equals')],
+      [query('SET standard_conforming_strings = off')],
+      [query("SELECT id FROM t WHERE id = 1 AND body <> '\\\\x'")],
+      [query('RESET ALL')],
     );
   });
 

@@ -353,7 +353,10 @@ export class EdgeSession implements SessionOwner {
     this.#statements?.delete('');
     this.#dropPortal('');
     if (this.#forward.held === 'encoding') return this.#forwardFrame(frame, null, true);
-    const text = readText(buffer, start, end - 1);
+    // Even what a text says may depend on such a setting, so it is not looked at.
+    if (this.#settings.isPeculiar) return this.#forwardFrame(frame, PECULIAR, true);
+    const text = textOf(buffer, start, end - 1);
+    if (text === null) return this.#forwardFrame(frame, NOT_UTF8, true);
     const script = this.#deps.engine.script(text, this.#settings);
     const { statements } = script;
     if (script.syntaxError !== null) {
@@ -709,6 +712,7 @@ export class EdgeSession implements SessionOwner {
   /** Whether a statement's messages have to go to the core, as far as that is known before its values are. */
   #goesUpstream(planned: Planned): boolean {
     if (this.#segmentUpstream || this.#transaction.where === 'upstream') return !isAlwaysOwn(planned);
+    if (this.#settings.isPeculiar) return true;
     const { plan } = planned;
     if (plan.kind === 'forward') return true;
     if (plan.kind !== 'session') return false;
@@ -1461,6 +1465,7 @@ export class EdgeSession implements SessionOwner {
   /** Null when the plan may run here now, else why not. */
   #mayRunLocally(plan: LocalPlan): string | null | Promise<string | null> {
     if (this.#transaction.where === 'upstream') return 'transaction';
+    if (this.#settings.isPeculiar) return 'peculiar';
     if (!this.#deps.mayRead(plan)) return 'privilege';
     if (this.#deps.isHidden(plan, this.#settings.planning.searchPath)) return 'hidden';
     const may = this.#forward.mayAnswerLocally();
@@ -1548,6 +1553,7 @@ const REASON_TEXTS: Readonly<Record<string, string>> = {
   role: 'the session acts as another role',
   encoding: 'the session uses an encoding other than UTF8',
   unknown: 'the session is in a state that only the core knows',
+  peculiar: 'a setting of the session changes what statements mean',
   setting: 'a setting of the session changes how the answer is printed',
   'parameter-value': 'Postgres has to judge one of the values',
   'binary-format': 'a column is wanted in a binary form that this edge does not speak',
@@ -1563,6 +1569,8 @@ function reasonText(reason: string): string {
   return REASON_TEXTS[reason] ?? reason;
 }
 
+const NOT_UTF8: Why = { reason: 'syntax-error', detail: 'bytes that are not UTF-8' };
+const PECULIAR: Why = { reason: 'peculiar', detail: reasonText('peculiar') };
 const NOT_READY: Why = { reason: 'replica-not-ready', detail: reasonText('replica-not-ready') };
 const PARAMETER_VALUE: Why = { reason: 'parameter-value', detail: reasonText('parameter-value') };
 const SETTING: Why = { reason: 'setting', detail: reasonText('setting') };
@@ -1663,6 +1671,15 @@ function readFormats(reader: ByteReader): readonly number[] {
   }
   // libpq says "text" once for all columns: the same as saying nothing.
   return count === 1 && formats[0] === 0 ? TEXT_FORMATS : formats;
+}
+
+/** Null when the bytes are not UTF-8: Postgres has an error for that, which names them. */
+function textOf(buffer: Buffer, start: number, end: number): string | null {
+  try {
+    return readText(buffer, start, end);
+  } catch {
+    return null;
+  }
 }
 
 function readTarget(buffer: Buffer, start: number, end: number): { isPortal: boolean; name: string } {

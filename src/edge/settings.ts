@@ -72,7 +72,22 @@ export const PROBED_SETTINGS: readonly string[] = [
   'xmlbinary',
   'xmloption',
   'quote_all_identifiers',
+  'transform_null_equals',
+  'array_nulls',
+  'timezone_abbreviations',
+  'row_security',
 ];
+
+/** Settings under which statements mean something else, and the value under which they do not (null: whoever sets it at all). */
+const MEANING: Readonly<Record<string, string | null>> = {
+  role: null,
+  session_authorization: null,
+  standard_conforming_strings: 'on',
+  transform_null_equals: 'off',
+  array_nulls: 'on',
+  timezone_abbreviations: 'Default',
+  row_security: 'on',
+};
 
 /** Values that hold where nobody said anything: what the core told for our role, else Postgres' own. */
 export const BUILT_IN_SETTINGS: Readonly<Record<string, string>> = {
@@ -97,6 +112,10 @@ export const BUILT_IN_SETTINGS: Readonly<Record<string, string>> = {
   xmlbinary: 'base64',
   xmloption: 'content',
   quote_all_identifiers: 'off',
+  transform_null_equals: 'off',
+  array_nulls: 'on',
+  timezone_abbreviations: 'Default',
+  row_security: 'on',
 };
 
 /** Settings that Postgres reports to its clients whenever they change, in its spelling. */
@@ -149,6 +168,7 @@ export class SessionSettings {
   #needsBroken = -1;
   #planning: PlanningSession | null = null;
   #timeoutMs = -1;
+  #peculiar: boolean | null = null;
   #ownerVersion = -1;
 
   constructor(owner: SettingsOwner) {
@@ -224,6 +244,13 @@ export class SessionSettings {
     this.#lookAtOwner();
     if (this.#needsBroken === -1) this.#needsBroken = this.#computeNeeds();
     return this.#needsBroken;
+  }
+
+  /** True when statements mean something else in this session than anywhere: then the core answers all of them. */
+  get isPeculiar(): boolean {
+    this.#lookAtOwner();
+    this.#peculiar ??= Object.entries(MEANING).some(([name, usual]) => (this.get(name) ?? null) !== usual);
+    return this.#peculiar;
   }
 
   get planning(): PlanningSession {
@@ -313,6 +340,7 @@ export class SessionSettings {
     this.#needsBroken = -1;
     this.#planning = null;
     this.#timeoutMs = -1;
+    this.#peculiar = null;
   }
 
   #computeNeeds(): number {

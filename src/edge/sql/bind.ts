@@ -37,7 +37,9 @@ export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): S
       const bytes = bound.parameters[binding.index] ?? null;
       if (bytes === null) value = writeNull(binding.writer);
       else if (bound.format(binding.index) === 0) {
-        value = writeText(binding.writer, binding.typeOid, asBuffer(bytes).toString('utf8'), catalogue);
+        const text = asBuffer(bytes).toString('utf8');
+        // The mark of bytes that are not UTF-8, which Postgres refuses; or of itself, which is rare.
+        value = text.includes('\ufffd') ? undefined : writeText(binding.writer, binding.typeOid, text, catalogue);
       } else {
         value = writeBinary(binding.writer, binding.typeOid, bytes, catalogue);
       }
