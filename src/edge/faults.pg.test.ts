@@ -418,7 +418,7 @@ describe('what a forwarded statement may change', () => {
     await client.query('SET ROLE reader');
     expect((await failure(client.query('SELECT id FROM secret WHERE id = 1'))).code).toBe('42501');
     expect((await client.query(LOCAL)).rows.length).toBe(1);
-    expect(await show(client, 'skerry.answered_by')).toStartWith('forwarded: role');
+    expect(await show(client, 'skerry.answered_by')).toStartWith('forwarded: peculiar');
     await client.query('RESET ROLE');
     await edge.catchUp();
     await client.query(LOCAL);

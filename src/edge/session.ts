@@ -353,8 +353,7 @@ export class EdgeSession implements SessionOwner {
     this.#statements?.delete('');
     this.#dropPortal('');
     if (this.#forward.held === 'encoding') return this.#forwardFrame(frame, null, true);
-    // Even what a text says may depend on such a setting, so it is not looked at.
-    if (this.#settings.isPeculiar) return this.#forwardFrame(frame, PECULIAR, true);
+    if (this.#settings.get('standard_conforming_strings') !== 'on') return this.#forwardFrame(frame, PECULIAR, true);
     const text = textOf(buffer, start, end - 1);
     if (text === null) return this.#forwardFrame(frame, NOT_UTF8, true);
     const script = this.#deps.engine.script(text, this.#settings);
@@ -712,7 +711,7 @@ export class EdgeSession implements SessionOwner {
   /** Whether a statement's messages have to go to the core, as far as that is known before its values are. */
   #goesUpstream(planned: Planned): boolean {
     if (this.#segmentUpstream || this.#transaction.where === 'upstream') return !isAlwaysOwn(planned);
-    if (this.#settings.isPeculiar) return true;
+    if (this.#settings.get('standard_conforming_strings') !== 'on') return true;
     const { plan } = planned;
     if (plan.kind === 'forward') return true;
     if (plan.kind !== 'session') return false;
@@ -1409,12 +1408,15 @@ export class EdgeSession implements SessionOwner {
     switch (statement.type) {
       case 'set':
         // Kept, so that the next connection to the core gets it too.
-        if (!statement.local && statement.values !== null && !isReportedSetting(statement.name)) {
-          this.#settings.learn(statement.name, statement.values.join(', '));
-        }
+        if (statement.local || isReportedSetting(statement.name)) break;
+        if (statement.values === null) this.#settings.forget(statement.name);
+        else this.#settings.learn(statement.name, statement.values.join(', '));
         break;
       case 'reset':
-        if (statement.name !== null) break;
+        if (statement.name !== null) {
+          this.#settings.forget(statement.name);
+          break;
+        }
         this.#settings.resetAll();
         this.#settings.upstreamOpened();
         break;

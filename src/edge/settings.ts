@@ -217,6 +217,13 @@ export class SessionSettings {
     this.#assign({ name: key, value, local: false });
   }
 
+  /** The core took a setting back to its default. */
+  forget(name: string): void {
+    const key = name.toLowerCase();
+    this.#told?.delete(key);
+    if (this.#current.has(key)) this.#assign({ name: key, value: null, local: false });
+  }
+
   /** RESET ALL (and DISCARD ALL). */
   resetAll(): void {
     for (const key of this.#current.keys()) this.#assign({ name: key, value: null, local: false });
