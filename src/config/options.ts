@@ -76,6 +76,23 @@ const up = {
   },
 } satisfies Group;
 
+const tlsOptions = {
+  tlsCert: text({
+    default: '',
+    help: "PEM file of this role's certificate, for both ports and to log in elsewhere; empty is for loopback only.",
+  }),
+  tlsKey: text({ default: '', help: 'PEM file of its key, for its owner only (mode 0600).' }),
+  tlsCa: text({
+    default: '',
+    help: 'PEM file of the CA that signed the certificates of the other roles and of clients.',
+  }),
+  clientCertificates: choice({
+    of: ['accept', 'require', 'ignore'],
+    default: 'accept',
+    help: 'accept takes a certificate of tls_ca instead of a password when its name is the user; require takes nothing else from other machines.',
+  }),
+};
+
 const relay = {
   title: 'skerry relay',
   help: 'Decodes the core once, keeps a durable log and a replica, serves edges and other relays.',
@@ -86,20 +103,25 @@ const relay = {
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6450, help: 'Replication protocol for edges, relays and stock subscribers.' }),
     httpPort: port({ default: 6451, help: 'Snapshots, status, checksums and metrics.' }),
-    tlsCert: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
-    tlsKey: text({ default: '', help: 'PEM file of its key.' }),
-    tlsCa: text({
-      default: '',
-      help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
-    }),
     upstreamUrl: text({
       default: '',
       secret: true,
       help: 'postgres:// URL of a relay to follow; empty follows the core (core.database_url).',
     }),
-    upstreamHttpUrl: text({ default: '', help: 'http:// URL of that relay, for the first snapshot.' }),
+    upstreamHttpUrl: text({
+      default: '',
+      help: 'https:// (or, on loopback, http://) URL of that relay, for the first snapshot.',
+    }),
     peerUser: text({ default: 'skerry', help: 'User name that subscribers authenticate with.' }),
-    peerPasswordFile: text({ default: '', help: 'File with the password that subscribers must know (SCRAM-SHA-256).' }),
+    peerPasswordFile: text({
+      default: '',
+      help: 'File with the password that subscribers must know (SCRAM-SHA-256); empty needs certificates.',
+    }),
+    ...tlsOptions,
+    peerNames: list({
+      default: [],
+      help: 'Names of certificates that may subscribe; empty takes every certificate of tls_ca.',
+    }),
     ephemeral: flag({ default: false, help: 'Leave no slot on the core when stopping.' }),
     logBytesMax: size({
       default: 4 * 1024 ** 3,
@@ -118,17 +140,18 @@ const edge = {
     dir: text({ default: '.skerry/edge-0', help: 'Folder of the SQLite files.' }),
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6500, help: 'PostgreSQL protocol.' }),
-    httpPort: port({ default: 6501, help: 'Status, checksums and metrics; always on 127.0.0.1.' }),
-    tlsCert: text({ default: '', help: 'PEM file of the certificate for both ports; needed beyond loopback.' }),
-    tlsKey: text({ default: '', help: 'PEM file of its key.' }),
-    tlsCa: text({
-      default: '',
-      help: 'PEM file of the CA whose client certificates are accepted; empty accepts none.',
-    }),
+    httpPort: port({ default: 6501, help: 'Status, checksums, metrics and rows by key.' }),
     upstreamUrl: text({ default: '', secret: true, help: 'postgres:// URL of the relay.' }),
-    upstreamHttpUrl: text({ default: '', help: 'http:// URL of the relay, for snapshots.' }),
+    upstreamHttpUrl: text({
+      default: '',
+      help: 'https:// (or, on loopback, http://) URL of the relay, for snapshots.',
+    }),
     peerUser: text({ default: 'skerry', help: 'User name to authenticate with at the relay.' }),
-    peerPasswordFile: text({ default: '', help: 'File with the password for the relay.' }),
+    peerPasswordFile: text({
+      default: '',
+      help: 'File with the password for the relay, which also opens the HTTP port here; empty logs in with the certificate.',
+    }),
+    ...tlsOptions,
     clientAuth: choice({
       of: ['scram', 'trust-loopback'],
       default: 'scram',

@@ -19,16 +19,19 @@ import type { Metrics } from '../observe/metrics.ts';
 import { EDGE_ANSWERS_TOTAL, EDGE_CONNECTIONS, EDGE_LAG_SECONDS, EDGE_UPSTREAM_CONNECTIONS } from '../observe/names.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
-import { admissionBy, verifiersOf } from '../session/admission.ts';
+import { admissionBy, type CertificateRules, verifiersOf } from '../session/admission.ts';
 import { CancelRegistry } from '../session/cancel.ts';
 import { ClientSession } from '../session/client-session.ts';
 import type { ConnectionTarget } from '../session/connection-string.ts';
+import { requireSafeListening } from '../session/exposure.ts';
+import { HttpAccess } from '../session/http-access.ts';
+import type { ScramVerifier } from '../session/scram.ts';
 import { type Opened, ServerSession } from '../session/server-session.ts';
 import { writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { CoreKnowledge } from './core-facts.ts';
 import { errorFields } from './faults.ts';
-import { createHttpHandler } from './http.ts';
+import { createHttpHandler, HTTP_OPEN } from './http.ts';
 import { readKey } from './kv.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
 import { EdgeSession, type SessionDeps } from './session.ts';
@@ -64,8 +67,6 @@ export interface EdgeOptions {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  /** Address of the HTTP port; `host` when not given. It asks nobody who they are, so keep it on loopback. */
-  readonly httpHost?: string;
   readonly httpPort: number;
   /** Folder in which facts about the core are remembered. */
   readonly dir: string;
@@ -75,7 +76,12 @@ export interface EdgeOptions {
   readonly users: Iterable<readonly [user: string, secret: string]>;
   /** Believe anybody on this machine. Only by explicit choice (I11). */
   readonly trustLoopback: boolean;
+  /** For both ports. */
   readonly tls?: TlsServerOptions;
+  /** What clients' certificates are worth, on both ports. Default: nothing. */
+  readonly certificates?: CertificateRules;
+  /** Other roles and operators, who may ask over HTTP from other machines: names with passwords. */
+  readonly peers?: Iterable<readonly [user: string, secret: string]>;
   readonly connectionsMax: number;
   /** Connections to the core for forwarded statements; one more client that needs one gets 53300. */
   readonly forwardConnectionsMax: number;
@@ -201,18 +207,22 @@ class EdgeServer implements Edge {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { disk, log } = this.#deps;
+    const { disk, log, crypto, random } = this.#deps;
+    const { host, tls, certificates = NO_CERTIFICATES } = this.#options;
     let listener: Listener | null = null;
     let http: HttpServer | null = null;
     const stop = new AbortController();
     const all = AbortSignal.any([signal, stop.signal]);
     let knowledge: Promise<void> = Promise.resolve();
     try {
+      const users = await verifiersOf({ crypto, random }, this.#options.users);
+      const hasAuthentication = users.size > 0 || certificates.acceptCertificates;
+      requireSafeListening({ who: 'the edge', host, hasTls: tls !== undefined, hasAuthentication });
       await disk.makeDirectory(this.#options.dir);
       await loadParser();
       knowledge = this.#knowledge.run(all);
-      listener = await this.#listen();
-      http = await this.#listenHttp();
+      listener = await this.#listen(users);
+      http = await this.#listenHttp(users);
       this.#resolveListening({ port: listener.port, httpPort: http.port });
       log.info('edge.listening', {
         message: `edge ${this.#options.name} answers on ${listener.host}:${listener.port}, HTTP on ${http.port}`,
@@ -235,14 +245,14 @@ class EdgeServer implements Edge {
     }
   }
 
-  async #listen(): Promise<Listener> {
+  async #listen(verifiers: ReadonlyMap<string, ScramVerifier>): Promise<Listener> {
     const { net, clock, random, crypto, log } = this.#deps;
     const options = this.#options;
     const admit = admissionBy({
-      verifiers: await verifiersOf({ crypto, random }, options.users),
+      verifiers,
       trustLoopback: options.trustLoopback,
-      acceptCertificates: options.tls?.ca !== undefined,
       requireTls: true,
+      ...(options.certificates ?? NO_CERTIFICATES),
     });
     const world = { clock, random, crypto, log };
     const shared = {
@@ -264,15 +274,18 @@ class EdgeServer implements Edge {
     });
   }
 
-  async #listenHttp(): Promise<HttpServer> {
-    const { http, feed, metrics, checksum } = this.#deps;
-    const { name, version, pid, host, httpHost, httpPort } = this.#options;
+  async #listenHttp(users: ReadonlyMap<string, ScramVerifier>): Promise<HttpServer> {
+    const { http, feed, metrics, checksum, crypto, random, log } = this.#deps;
+    const { name, version, pid, host, httpPort, tls, trustLoopback, peers } = this.#options;
+    const verifiers = new Map([...(await verifiersOf({ crypto, random }, peers ?? [])), ...users]);
+    const certificates = this.#options.certificates ?? NO_CERTIFICATES;
     const settings = new SessionSettings(this.#knowledge);
     settings.start(KV_SETTINGS);
     const kv = { engine: this.#engine, settings, mayRead: (plan: LocalPlan) => this.#knowledge.mayRead(plan) };
     return await http.serve({
-      host: httpHost ?? host,
+      host,
       port: httpPort,
+      ...(tls === undefined ? {} : { tls }),
       handle: createHttpHandler({
         name,
         version,
@@ -283,6 +296,7 @@ class EdgeServer implements Edge {
         stopping: () => this.#stopping,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
         readKey: (table, key) => readKey(kv, table, key),
+        access: new HttpAccess({ crypto, log }, { verifiers, trustLoopback, ...certificates, ...HTTP_OPEN }),
       }),
     });
   }
@@ -450,6 +464,8 @@ class EdgeServer implements Edge {
     }
   }
 }
+
+const NO_CERTIFICATES: CertificateRules = { acceptCertificates: false };
 
 function refuse(connection: Connection, connectionsMax: number): void {
   const writer = new ByteWriter();

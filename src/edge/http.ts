@@ -1,11 +1,13 @@
 // The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], /kv/<table>/<key>.
-// Peers from other machines are told whether it is healthy and nothing else: this port has no authentication (I11).
+// Who may ask what: session/http-access.ts. Rows are for those who may log in on the PostgreSQL port too (I11).
 
 import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
 import { describeError, Fault } from '../base/fault.ts';
+import type { HttpPeer } from '../base/http.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
+import type { HttpAccess } from '../session/http-access.ts';
 import type { KvAnswer } from './kv.ts';
 
 export interface HttpHandlerDeps {
@@ -19,18 +21,25 @@ export interface HttpHandlerDeps {
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
   readonly readKey: (table: string, key: string) => KvAnswer;
+  /** Made with `HTTP_OPEN`. */
+  readonly access: HttpAccess;
 }
 
-export function createHttpHandler(
-  deps: HttpHandlerDeps,
-): (request: Request, peer: { readonly isLoopback: boolean }) => Promise<Response> {
+/** What needs no proof: a load balancer asks whether we serve, people on this machine ask how we are. */
+export const HTTP_OPEN = {
+  openToAll: new Set(['GET /healthz', 'HEAD /healthz']),
+  openOnLoopback: new Set(['/status', '/metrics', '/checksum'].flatMap((path) => [`GET ${path}`, `HEAD ${path}`])),
+};
+
+export function createHttpHandler(deps: HttpHandlerDeps): (request: Request, peer: HttpPeer) => Promise<Response> {
   return async (request, peer) => {
     const url = new URL(request.url);
+    const refusal = await deps.access.refusal(`${request.method} ${url.pathname}`, request, peer);
+    if (refusal !== null) return refusal;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return problem(405, 'method-not-allowed', `${request.method} is not possible here`);
     }
     if (url.pathname === '/healthz') return healthz(deps);
-    if (!peer.isLoopback) return problem(403, 'loopback-only', 'this is told to peers on the same machine only');
     switch (url.pathname) {
       case '/status':
         return Response.json(edgeStatus(deps));

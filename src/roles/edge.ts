@@ -15,10 +15,12 @@ import { makeFolder } from '../runtime/files.ts';
 import { bunHttp } from '../runtime/http.ts';
 import { currentPid } from '../runtime/process.ts';
 import { bunWorkers } from '../runtime/worker.ts';
+import { requireSafeHttpUrl, requireSafeListening } from '../session/exposure.ts';
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
-import { readSecretFile, readServerTls, readUsersFile, requireTls, withCredentials } from './secrets.ts';
+import { readSecretFile, readUsersFile } from './secrets.ts';
+import { readRoleTls, relayLogin } from './tls.ts';
 import { connectionTarget } from './connection.ts';
 
 /** Runs an edge until the process is told to stop; gives the exit code. */
@@ -28,15 +30,31 @@ export function runEdge(config: Config): Promise<number> {
     if (core.databaseUrl === '') throw missing('core.database_url', 'the core, for statements that the edge forwards');
     if (options.upstreamUrl === '') throw missing('edge.upstream_url', 'the relay');
     if (options.upstreamHttpUrl === '') throw missing('edge.upstream_http_url', "the relay's HTTP port, for snapshots");
-    const tls = readServerTls(options);
-    requireTls(options.host, tls);
+    requireSafeHttpUrl('edge.upstream_http_url', options.upstreamHttpUrl);
     const clock = createClock();
+    const tls = readRoleTls('edge', options, clock);
+    const password = readSecretFile(options.peerPasswordFile);
+    const upstream = relayLogin(tls, {
+      option: 'edge.upstream_url',
+      url: options.upstreamUrl,
+      peerUser: options.peerUser,
+      password,
+      applicationName: options.name,
+    });
+    const users = readUsersFile(options.clientUsersFile);
+    // Before a replica is fetched for an edge that will not serve it.
+    requireSafeListening({
+      who: 'the edge',
+      host: options.host,
+      hasTls: tls.server !== null,
+      hasAuthentication: tls.certificates.acceptCertificates || users.length > 0,
+    });
     makeFolder(options.dir, 0o700);
     const replica = startReplica(clock, log, {
       name: options.name,
       path: `${options.dir}/replica.sqlite`,
-      upstreamUrl: withCredentials(options.upstreamUrl, options.peerUser, readSecretFile(options.peerPasswordFile)),
-      tls: connectionTarget(options.upstreamUrl).tls,
+      upstreamUrl: upstream.url,
+      tls: upstream.target.tls,
       snapshotUrl: options.upstreamHttpUrl,
       publication: core.publication,
       // After a power cut it asks the relay again from the last position that reached the disk.
@@ -64,12 +82,13 @@ export function runEdge(config: Config): Promise<number> {
           host: options.host,
           ...(tls === null ? {} : { tls }),
           port: options.port,
-          // Its pages ask nobody who they are (I11).
-          httpHost: '127.0.0.1',
           httpPort: options.httpPort,
           dir: options.dir,
           core: connectionTarget(core.databaseUrl),
-          users: readUsersFile(options.clientUsersFile),
+          users,
+          ...(tls.server === null ? {} : { tls: tls.server }),
+          certificates: tls.certificates,
+          peers: password === '' ? [] : [[options.peerUser, password]],
           trustLoopback: options.clientAuth === 'trust-loopback',
           connectionsMax: options.connectionsMax,
           forwardConnectionsMax: options.forwardConnectionsMax,

@@ -1,6 +1,7 @@
 // The relay role: one relay in one process; its replica is applied in a thread.
 
 import packageJson from '../../package.json' with { type: 'json' };
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Config } from '../config/options.ts';
 import { Metrics } from '../observe/metrics.ts';
@@ -9,12 +10,14 @@ import { nodeDisk } from '../runtime/disk.ts';
 import { bunHttp } from '../runtime/http.ts';
 import { zstdPacker } from '../runtime/pack.ts';
 import { currentPid } from '../runtime/process.ts';
-import type { ClientOptions } from '../session/client-session.ts';
+import { createRandom } from '../runtime/random.ts';
+import { requireSafeHttpUrl } from '../session/exposure.ts';
 import { createRelay, type RelayOptions, type RelayUpstream } from '../stream/relay.ts';
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
-import { readSecretFile, readServerTls, requireTls, withCredentials } from './secrets.ts';
+import { readSecretFile } from './secrets.ts';
+import { readRoleTls, relayLogin, type RoleTls } from './tls.ts';
 import { connectionTarget } from './connection.ts';
 
 /** Runs a relay until the process is told to stop; gives the exit code. */
@@ -33,7 +36,7 @@ export function runRelay(config: Config): Promise<number> {
         pid: currentPid(),
         version: packageJson.version,
       },
-      relayOptions(config),
+      relayOptions(config, clock),
     );
     const stop = new AbortController();
     const running = relay.run(stop.signal);
@@ -60,41 +63,41 @@ export function runRelay(config: Config): Promise<number> {
   });
 }
 
-function relayOptions(config: Config): RelayOptions {
+function relayOptions(config: Config, clock: Clock): RelayOptions {
   const { relay } = config;
+  const tls = readRoleTls('relay', relay, clock);
   const password = readSecretFile(relay.peerPasswordFile);
-  if (password === '') {
+  if (password === '' && !tls.certificates.acceptCertificates) {
     throw new Fault('config-missing', {
-      message: 'relay.peer_password_file is not set: it holds what subscribers must know',
-      hint: 'put a long random password into a file that only this user may read (mode 0600)',
+      message: 'neither relay.peer_password_file nor relay.tls_ca is set: subscribers must prove who they are',
+      hint: 'put a long random password into a file that only this user may read, or make certificates (`skerry certs`)',
     });
   }
-  const serverTls = readServerTls(relay);
-  requireTls(relay.host, serverTls);
-  const tls = serverTls === null ? {} : { tls: serverTls };
+  // Its own replica is a subscriber too, with a password that nobody else ever sees.
+  const self = { user: `${relay.name}.replica`, password: Buffer.from(createRandom().bytes(32)).toString('hex') };
+  const server = tls.server === null ? {} : { tls: tls.server };
   return {
     name: relay.name,
     directory: relay.dir,
-    listen: { host: relay.host, port: relay.port, ...tls },
-    http: { host: relay.host, port: relay.httpPort, ...tls },
-    upstream: upstreamOf(config, password),
+    listen: { host: relay.host, port: relay.port, ...server },
+    http: { host: relay.host, port: relay.httpPort, ...server },
+    upstream: upstreamOf(config, tls, password),
     auth: {
-      users: new Map([[relay.peerUser, password]]),
+      users: new Map([...(password === '' ? [] : [[relay.peerUser, password] as const]), [self.user, self.password]]),
       trustLoopback: false,
-      acceptCertificates: relay.tlsCa !== '',
+      ...tls.certificates,
+      ...(relay.peerNames.length === 0 ? {} : { certificateNames: new Set(relay.peerNames) }),
     },
-    self: { user: relay.peerUser, password },
+    self,
     subscribersMax: relay.subscribersMax,
     logBytesMax: relay.logBytesMax,
     logLevel: config.log.level,
   };
 }
 
-function upstreamOf(config: Config, password: string): RelayUpstream {
+function upstreamOf(config: Config, tls: RoleTls, password: string): RelayUpstream {
   const { relay, core } = config;
-  const client = (url: string): ClientOptions => ({
-    target: connectionTarget(url, { applicationName: `skerry ${relay.name}` }),
-  });
+  const applicationName = `skerry ${relay.name}`;
   if (relay.upstreamUrl !== '') {
     if (relay.upstreamHttpUrl === '') {
       throw new Fault('config-missing', {
@@ -102,12 +105,15 @@ function upstreamOf(config: Config, password: string): RelayUpstream {
         hint: 'see `skerry config sample`',
       });
     }
-    return {
-      kind: 'relay',
-      client: client(withCredentials(relay.upstreamUrl, relay.peerUser, password)),
-      publication: core.publication,
-      httpUrl: relay.upstreamHttpUrl,
-    };
+    requireSafeHttpUrl('relay.upstream_http_url', relay.upstreamHttpUrl);
+    const { target } = relayLogin(tls, {
+      option: 'relay.upstream_url',
+      url: relay.upstreamUrl,
+      peerUser: relay.peerUser,
+      password,
+      applicationName,
+    });
+    return { kind: 'relay', client: { target }, publication: core.publication, httpUrl: relay.upstreamHttpUrl };
   }
   if (core.databaseUrl === '') {
     throw new Fault('config-missing', {
@@ -117,7 +123,7 @@ function upstreamOf(config: Config, password: string): RelayUpstream {
   }
   return {
     kind: 'postgres',
-    client: client(core.databaseUrl),
+    client: { target: connectionTarget(core.databaseUrl, { applicationName }) },
     publication: core.publication,
     slot: core.slot,
     tables: core.tables,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../../test/harness.ts';
-import { readSecretFile, readServerTls, readUsersFile, requireTls, withCredentials } from './secrets.ts';
+import { readSecretFile, readUsersFile, withCredentials } from './secrets.ts';
 
 describe('credentials are put into a URL that has none', () => {
   test.each([
@@ -31,20 +31,4 @@ test('secrets are read from files: first line, users line by line', () => {
   writeFileSync(file, 'no colon\n');
   expect(() => readUsersFile(file)).toThrow('user:password');
   expect(() => readSecretFile(join(folder.path, 'gone'))).toThrow('there is no file');
-});
-
-describe('I11: nothing listens beyond loopback without TLS', () => {
-  test.each(['127.0.0.1', '127.8.8.8', '::1', 'localhost'])('%s needs none', (host) => {
-    requireTls(host, null);
-  });
-
-  test.each(['0.0.0.0', '::', '10.0.0.1', 'edge.example'])('%s is refused without, accepted with', (host) => {
-    expect(() => requireTls(host, null)).toThrow('without TLS');
-    requireTls(host, { cert: 'c', key: 'k' });
-  });
-
-  test('a certificate without its key is refused', () => {
-    expect(readServerTls({ tlsCert: '', tlsKey: '', tlsCa: '' })).toBeNull();
-    expect(() => readServerTls({ tlsCert: 'x', tlsKey: '', tlsCa: '' })).toThrow('belong together');
-  });
 });

@@ -1,11 +1,9 @@
 // Reads the files that hold secrets: passwords never stand in a command line, an environment variable or a log.
 //
 // Faults (code: what the operator reads in it)
-//   secret-missing    a file with a password, a certificate or a key is not there
-//   tls-required      an address that other machines reach, and no certificate
+//   secret-missing    a file with a password is not there or cannot be read
 
 import { Fault } from '../base/fault.ts';
-import type { TlsServerOptions } from '../base/net.ts';
 import { readTextFile } from '../runtime/files.ts';
 
 /** First line of the file; '' when no file is named. */
@@ -34,31 +32,6 @@ export function withCredentials(url: string, user: string, password: string): st
   const own = found[2] ?? encodeURIComponent(user);
   const credentials = own.includes(':') || password === '' ? own : `${own}:${encodeURIComponent(password)}`;
   return `${found[1]}${credentials}@${found[3]}`;
-}
-
-/** Certificate and key of a server; null when none are named. */
-export function readServerTls(files: {
-  readonly tlsCert: string;
-  readonly tlsKey: string;
-  readonly tlsCa: string;
-}): TlsServerOptions | null {
-  if (files.tlsCert === '' && files.tlsKey === '') return null;
-  if (files.tlsCert === '' || files.tlsKey === '') {
-    throw new Fault('config-missing', {
-      message: 'tls_cert and tls_key belong together, and one is not set',
-    });
-  }
-  const ca = files.tlsCa === '' ? {} : { ca: mustRead(files.tlsCa) };
-  return { cert: mustRead(files.tlsCert), key: mustRead(files.tlsKey), ...ca };
-}
-
-/** Throws when a role would listen beyond this machine without TLS (I11). */
-export function requireTls(host: string, tls: TlsServerOptions | null): void {
-  if (tls !== null || host === 'localhost' || host === '::1' || host.startsWith('127.')) return;
-  throw new Fault('tls-required', {
-    message: `nothing listens on ${host} without TLS`,
-    hint: 'set tls_cert and tls_key, or listen on 127.0.0.1',
-  });
 }
 
 function mustRead(path: string): string {

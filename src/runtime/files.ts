@@ -98,6 +98,11 @@ export function readTextFile(path: string): string | null {
   }
 }
 
+/** True when accounts other than its owner and group may do something with the file, or the group may change it. */
+export function isOpenToOthers(path: string): boolean {
+  return (statSync(path).mode & 0o027) !== 0;
+}
+
 /** The unpacked text of a .gz file, or null when it is not there. */
 export function readGzip(path: string): string | null {
   return existsSync(path) ? new TextDecoder().decode(Bun.gunzipSync(readFileSync(path))) : null;

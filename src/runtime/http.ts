@@ -1,7 +1,8 @@
-// HTTP on Bun.serve and fetch, behind the seam of base/http.ts.
+// HTTP on Bun.serve and fetch, behind the seam of base/http.ts; HTTPS in https.ts.
 
 import { describeError, Fault } from '../base/fault.ts';
 import type { Http, HttpServer } from '../base/http.ts';
+import { isLoopbackAddress, serveHttps } from './https.ts';
 
 // Answers here are small, and the largest request is a JSON document; snapshots only flow outwards.
 const BODY_BYTES_MAX = 1024 * 1024;
@@ -9,6 +10,12 @@ const BODY_BYTES_MAX = 1024 * 1024;
 /** HTTP over the real network. */
 export const bunHttp: Http = {
   serve(options) {
+    const { tls, host, port } = options;
+    if (tls !== undefined) {
+      return serveHttps({ ...options, tls }, options.bodyBytesMax ?? BODY_BYTES_MAX).catch((error: unknown) => {
+        throw listenFault(host, port, error);
+      });
+    }
     const server = (() => {
       try {
         return Bun.serve({
@@ -18,11 +25,10 @@ export const bunHttp: Http = {
           // A snapshot may take longer to start than Bun's 10 s of silence.
           idleTimeout: 120,
           maxRequestBodySize: options.bodyBytesMax ?? BODY_BYTES_MAX,
-          ...(options.tls === undefined ? {} : { tls: { cert: options.tls.cert, key: options.tls.key } }),
           async fetch(request, self) {
             const address = self.requestIP(request)?.address ?? '';
             try {
-              return await options.handle(request, { address, isLoopback: isLoopbackAddress(address) });
+              return await options.handle(request, { address, isLoopback: isLoopbackAddress(address), tls: null });
             } catch (error) {
               return Response.json({ error: describeError(error) }, { status: 500 });
             }
@@ -52,10 +58,18 @@ export const bunHttp: Http = {
         redirect: 'error',
         ...(options.headers === undefined ? {} : { headers: { ...options.headers } }),
         ...(options.body === undefined ? {} : { body: options.body }),
-        ...(options.ca === undefined ? {} : { tls: { ca: options.ca } }),
+        ...(options.tls === undefined ? {} : { tls: options.tls }),
       } as BunFetchRequestInit);
     } catch (error) {
       if (options.signal?.aborted === true) throw options.signal.reason;
+      if (UNTRUSTED.has((error as { code?: string }).code ?? '')) {
+        throw new Fault('tls-untrusted', {
+          message: `the certificate of ${withoutSecrets(url)} is not trusted: ${describeError(error)}`,
+          hint: 'give the right CA, renew the certificate, or connect under a name that it carries',
+          sqlstate: '08001',
+          cause: error,
+        });
+      }
       throw new Fault('connect-failed', {
         message: `no answer from ${withoutSecrets(url)}: ${describeError(error)}`,
         sqlstate: '08001',
@@ -77,9 +91,22 @@ function listenFault(host: string, port: number, error: unknown): Fault {
   });
 }
 
-function isLoopbackAddress(address: string): boolean {
-  return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
-}
+/** What fetch says when the handshake works and the certificate does not. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
 
 /** Scheme, host and path only: user, password and query never reach a message (I11). */
 function withoutSecrets(url: string): string {

@@ -28,13 +28,23 @@ export type Admission =
 
 export type Admit = (request: LoginRequest) => Admission | Promise<Admission>;
 
-export interface AdmissionRules {
+/** What a client certificate is worth. */
+export interface CertificateRules {
+  /** A client certificate of our CA whose common name is the user name is proof enough. */
+  readonly acceptCertificates: boolean;
+  /** Peers from elsewhere need one: a password is not enough. */
+  readonly requireCertificates?: boolean;
+  /** Only these names; every name of our CA when not given. */
+  readonly certificateNames?: ReadonlySet<string>;
+}
+
+export interface AdmissionRules extends CertificateRules {
   /** User name -> what is stored of its password. */
   readonly verifiers: ReadonlyMap<string, ScramVerifier>;
   /** Peers on this machine need no password. Only by explicit choice of the operator (I11). */
   readonly trustLoopback: boolean;
-  /** A client certificate of our CA whose common name is the user name is proof enough. */
-  readonly acceptCertificates: boolean;
+  /** Our own connections to ourselves, with a password that never leaves the process: no certificate is asked of them. */
+  readonly internalUsers?: ReadonlySet<string>;
   /** Peers from elsewhere must come over TLS. */
   readonly requireTls: boolean;
 }
@@ -45,11 +55,53 @@ export function admissionBy(rules: AdmissionRules): Admit {
     if (request.isLoopback && rules.trustLoopback) return { method: 'trust' };
     if (rules.requireTls && request.tls === null && !request.isLoopback)
       return { method: 'refuse', error: TLS_REQUIRED };
-    if (rules.acceptCertificates && request.tls?.authorized === true && request.tls.peerName === request.user) {
-      return { method: 'certificate' };
-    }
-    return { method: 'scram', verifier: rules.verifiers.get(request.user) ?? null };
+    if (certificateProves(rules, request.tls, request.user)) return { method: 'certificate' };
+    const verifier = rules.verifiers.get(request.user) ?? null;
+    const problem = certificateProblem(rules, request, verifier !== null);
+    if (problem !== null) return { method: 'refuse', error: problem };
+    return { method: 'scram', verifier };
   };
+}
+
+/** True when the peer's certificate shows that he is `name`. */
+export function certificateProves(
+  rules: CertificateRules,
+  tls: Pick<TlsFacts, 'authorized' | 'peerName'> | null,
+  name: string | null,
+): boolean {
+  if (!rules.acceptCertificates || tls?.authorized !== true || name === null || tls.peerName !== name) return false;
+  return rules.certificateNames?.has(name) ?? true;
+}
+
+/** Why a password will not do, in words that help; null when it may. */
+function certificateProblem(rules: AdmissionRules, request: LoginRequest, hasPassword: boolean): ErrorFields | null {
+  const { tls, user } = request;
+  if (rules.acceptCertificates && tls !== null && tls.peerCertificate !== null) {
+    if (!tls.authorized) {
+      return refusal(
+        `the client's certificate is not trusted: ${tls.reason ?? 'unknown reason'}`,
+        "use a certificate that this server's CA signed and whose time is not over, or none",
+      );
+    }
+    if (!hasPassword && tls.peerName !== user) {
+      return refusal(
+        `the client's certificate is of "${tls.peerName ?? ''}", not of user "${user}"`,
+        'log in under the name that stands in the certificate',
+      );
+    }
+    if (!hasPassword) {
+      return refusal(`the name "${user}" is not among those that may log in here`, 'add it to the names allowed here');
+    }
+  }
+  if (rules.requireCertificates !== true || request.isLoopback || rules.internalUsers?.has(user) === true) return null;
+  return refusal(
+    `user "${user}" needs a certificate to log in from another machine`,
+    'connect with sslcert and sslkey; the name in the certificate is the user',
+  );
+}
+
+function refusal(message: string, hint: string): ErrorFields {
+  return { severity: 'FATAL', sqlstate: '28000', message, hint };
 }
 
 const TLS_REQUIRED: ErrorFields = {

@@ -10,6 +10,7 @@ import type { Packer } from '../base/pack.ts';
 import type { Log } from '../observe/log.ts';
 import { formatPosition, type Position } from '../pg/lsn.ts';
 import { installSnapshot, validateSnapshot } from '../replica/snapshot.ts';
+import { requireSafeHttpUrl } from '../session/exposure.ts';
 
 export interface BootstrapDeps {
   readonly disk: Disk;
@@ -23,8 +24,10 @@ export interface BootstrapOptions {
   /** http(s)://host:port of the relay. */
   readonly url: string;
   readonly user: string;
+  /** '' when a certificate is the proof. */
   readonly password: string;
-  readonly ca?: string;
+  /** PEM texts for https. */
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   /** Where the replica is to be. */
   readonly path: string;
 }
@@ -40,6 +43,7 @@ export async function downloadSnapshot(
   signal: AbortSignal,
 ): Promise<{ readonly path: string; readonly position: Position }> {
   const { disk, packer, log } = deps;
+  requireSafeHttpUrl("the URL of the relay's snapshots", options.url);
   const packed = `${options.path}.download`;
   const unpacked = `${options.path}.unpacked`;
   const expected = await download(deps, options, packed, signal);
@@ -85,11 +89,11 @@ async function download(
     timeoutMs: DOWNLOAD_TIMEOUT_MS,
     signal,
     headers: {
-      authorization: basicAuthorization(options.user, options.password),
+      ...(options.password === '' ? {} : { authorization: basicAuthorization(options.user, options.password) }),
       // Only if it is still the same snapshot; otherwise all of the new one comes.
       ...(tag === null || have === 0 ? {} : { range: `bytes=${have}-`, 'if-range': tag }),
     },
-    ...(options.ca === undefined ? {} : { ca: options.ca }),
+    ...(options.url.startsWith('https:') ? { tls: options.tls } : {}),
   });
   if (response.status !== 200 && response.status !== 206) throw await refused(response);
   const newTag = response.headers.get('etag') ?? '';
@@ -150,11 +154,14 @@ async function writeBody(
 
 async function refused(response: Response): Promise<Fault> {
   const text = (await response.text()).slice(0, 300);
-  return new Fault(response.status === 401 ? 'snapshot-forbidden' : 'snapshot-unavailable', {
+  const forbidden = response.status === 401 || response.status === 403;
+  return new Fault(forbidden ? 'snapshot-forbidden' : 'snapshot-unavailable', {
     message: `the relay gave no snapshot: HTTP ${response.status} ${text}`,
-    hint: response.status === 401 ? 'check the peer user and password' : 'the relay may still be copying; trying again',
+    hint: forbidden
+      ? "check the peer's user and password, or its certificate"
+      : 'the relay may still be copying; trying again',
     sqlstate: '08001',
-    retryable: response.status !== 401,
+    retryable: !forbidden,
   });
 }
 

@@ -206,7 +206,7 @@ export class Follower implements Service {
         user,
         password: password?.reveal() ?? '',
         path: this.#options.path,
-        ...(this.#options.tls.ca === undefined ? {} : { ca: this.#options.tls.ca }),
+        tls: this.#options.tls,
       },
       signal,
     );

@@ -6,19 +6,23 @@
 //   GET  /checksum[?at=LSN]       checksums of all tables, at exactly that position
 //   POST /hold[?ms=N]             the replica stands still for a while (for /checksum at positions yet to come)
 //   POST /release
-// The last four need the peer's user and password (Basic), as the replication port does; the others too, from other machines.
+// The last four need what the replication port needs, the peer's password (Basic) or its certificate; /status and /metrics too,
+// from other machines.
 
 import type { Clock } from '../base/clock.ts';
 import type { Crypto } from '../base/crypto.ts';
 import type { Disk } from '../base/disk.ts';
 import { describeError, Fault } from '../base/fault.ts';
+import type { HttpPeer } from '../base/http.ts';
 import type { PackedFile, Packer } from '../base/pack.ts';
 import type { RoleStatus } from '../contracts/health.ts';
 import type { ReplicaControl } from '../contracts/replica-control.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
-import { type ScramVerifier, scramVerifierOf } from '../session/scram.ts';
+import { HttpAccess } from '../session/http-access.ts';
+import type { CertificateRules } from '../session/admission.ts';
+import type { ScramVerifier } from '../session/scram.ts';
 import type { RelayState } from './relay-state.ts';
 
 export interface RelayHttpDeps {
@@ -30,7 +34,7 @@ export interface RelayHttpDeps {
   readonly metrics: Metrics;
 }
 
-export interface RelayHttpOptions {
+export interface RelayHttpOptions extends CertificateRules {
   /** Folder for packed snapshots; only files of ours are in it. */
   readonly directory: string;
   readonly verifiers: ReadonlyMap<string, ScramVerifier>;
@@ -51,14 +55,12 @@ const SNAPSHOT_AGE_MAX_MS = 60_000;
 const CHUNK_BYTES = 512 * 1024;
 const CHECKSUM_WAIT_MS = 10_000;
 const HOLD_MAX_MS = 60_000;
-/** Remembered successful log-ins, so that each request does not cost thousands of hashes. */
-const PASSWORDS_KNOWN_MAX = 1000;
 
 export class RelayHttp {
   readonly #deps: RelayHttpDeps;
   readonly #state: RelayState;
   readonly #options: RelayHttpOptions;
-  readonly #known = new Set<string>();
+  readonly #access: HttpAccess;
   #snapshot: Snapshot | null = null;
   #making: Promise<Snapshot> | null = null;
   #made = 0;
@@ -67,18 +69,14 @@ export class RelayHttp {
     this.#deps = deps;
     this.#state = state;
     this.#options = options;
+    this.#access = new HttpAccess(deps, { ...options, openToAll: OPEN_TO_ALL, openOnLoopback: OPEN_ON_LOOPBACK });
   }
 
-  async handle(request: Request, peer: { readonly isLoopback: boolean }): Promise<Response> {
+  async handle(request: Request, peer: HttpPeer): Promise<Response> {
     const url = new URL(request.url);
     const route = `${request.method} ${url.pathname}`;
-    const open = peer.isLoopback && OPEN_ON_LOOPBACK.has(route);
-    if (!open && !(await this.#isAllowed(request, peer))) {
-      return new Response('{"error":"user and password of a peer are needed"}', {
-        status: 401,
-        headers: { 'www-authenticate': 'Basic realm="skerry"', 'content-type': 'application/json' },
-      });
-    }
+    const refusal = await this.#access.refusal(route, request, peer);
+    if (refusal !== null) return refusal;
     try {
       switch (route) {
         case 'GET /healthz':
@@ -215,31 +213,10 @@ export class RelayHttp {
       await disk.remove(plain);
     }
   }
-
-  // Who asks.
-
-  async #isAllowed(request: Request, peer: { readonly isLoopback: boolean }): Promise<boolean> {
-    if (peer.isLoopback && this.#options.trustLoopback) return true;
-    const encoded = /^Basic ([A-Za-z0-9+/=]+)$/.exec(request.headers.get('authorization') ?? '')?.[1];
-    if (encoded === undefined) return false;
-    const text = Buffer.from(encoded, 'base64').toString();
-    const colon = text.indexOf(':');
-    const verifier = this.#options.verifiers.get(text.slice(0, colon));
-    if (colon < 0 || verifier === undefined) return false;
-    const key = Buffer.from(this.#deps.crypto.sha256(Buffer.from(text))).toString('hex');
-    if (this.#known.has(key)) return true;
-    const { salt, iterations } = verifier;
-    const proof = await scramVerifierOf(this.#deps.crypto, { password: text.slice(colon + 1), salt, iterations });
-    if (!this.#deps.crypto.equal(proof.storedKey, verifier.storedKey)) {
-      this.#deps.log.info('relay.http-password-refused', { user: text.slice(0, colon) });
-      return false;
-    }
-    if (this.#known.size < PASSWORDS_KNOWN_MAX) this.#known.add(key);
-    return true;
-  }
 }
 
-const OPEN_ON_LOOPBACK = new Set(['GET /healthz', 'GET /status', 'GET /metrics']);
+const OPEN_TO_ALL = new Set(['GET /healthz']);
+const OPEN_ON_LOOPBACK = new Set(['GET /status', 'GET /metrics']);
 
 /** First byte of a `bytes=N-` range that still fits the snapshot; null when all of it is to be sent. */
 function rangeStart(request: Request, tag: string): number | null {

@@ -28,9 +28,10 @@ import {
 import { formatLsn, formatPosition, type Lsn, LSN_ZERO, type Position, sameEpoch } from '../pg/lsn.ts';
 import { ReplicaReader } from '../replica/reader.ts';
 import { installSnapshot } from '../replica/snapshot.ts';
-import { admissionBy, verifiersOf } from '../session/admission.ts';
+import { admissionBy, type CertificateRules, verifiersOf } from '../session/admission.ts';
 import { CancelRegistry } from '../session/cancel.ts';
 import type { ClientOptions, SessionWorld } from '../session/client-session.ts';
+import { requireSafeListening } from '../session/exposure.ts';
 import { ServerError } from '../session/faults.ts';
 import type { ScramVerifier } from '../session/scram.ts';
 import { ServerSession } from '../session/server-session.ts';
@@ -89,13 +90,11 @@ export interface RelayOptions {
   readonly listen: { readonly host: string; readonly port: number; readonly tls?: TlsServerOptions };
   readonly http: { readonly host: string; readonly port: number; readonly tls?: TlsServerOptions };
   readonly upstream: RelayUpstream;
-  readonly auth: {
+  readonly auth: CertificateRules & {
     /** Who may subscribe: user → password or SCRAM verifier. */
     readonly users: ReadonlyMap<string, string>;
     /** Peers on this machine need no password. Only by explicit choice. */
     readonly trustLoopback: boolean;
-    /** A client certificate of our CA whose name is the user is proof enough. */
-    readonly acceptCertificates: boolean;
   };
   /** As whom the relay's own replica subscribes; must be one of `auth.users` with its password. */
   readonly self: { readonly user: string; readonly password: string };
@@ -240,13 +239,13 @@ export class Relay implements Service {
 
   async #listen(state: RelayState, verifiers: ReadonlyMap<string, ScramVerifier>): Promise<Listener> {
     const { listen, auth } = this.#options;
-    requireTlsBeyondLoopback(listen);
+    requireSafe(listen, auth);
     const serverOptions = {
       admit: admissionBy({
+        ...auth,
         verifiers,
-        trustLoopback: auth.trustLoopback,
-        acceptCertificates: auth.acceptCertificates,
         requireTls: true,
+        internalUsers: new Set([this.#options.self.user]),
       }),
       open: (session: ServerSession) => openWalsender(state, session),
       cancels: new CancelRegistry(this.#deps.random, this.#deps.crypto),
@@ -265,11 +264,11 @@ export class Relay implements Service {
 
   #listenHttp(state: RelayState, verifiers: ReadonlyMap<string, ScramVerifier>): Promise<HttpServer> {
     const { http, auth, directory } = this.#options;
-    requireTlsBeyondLoopback(http);
+    requireSafe(http, auth);
     const pages = new RelayHttp({ ...this.#deps, log: this.#log }, state, {
+      ...auth,
       directory: `${directory}/snapshots`,
       verifiers,
-      trustLoopback: auth.trustLoopback,
       status: () => this.status(),
       replica: () => this.#current?.replica ?? null,
     });
@@ -649,7 +648,6 @@ export class Relay implements Service {
       } else {
         if (upstream.kind !== 'relay') throw new Error('assertion failed: an upstream is the core or a relay');
         const { user, password } = upstream.client.target;
-        const ca = upstream.client.tls?.ca;
         const received = await downloadSnapshot(
           this.#deps,
           {
@@ -657,7 +655,7 @@ export class Relay implements Service {
             user,
             password: password?.reveal() ?? '',
             path: target,
-            ...(ca === undefined ? {} : { ca }),
+            tls: upstream.client.target.tls,
           },
           signal,
         );
@@ -741,13 +739,15 @@ const FATAL = new Set([
 /** Insufficient privilege; wal_level too low. */
 const FATAL_CLASSES = /^(42501|55000|0LP01)$/;
 
-function requireTlsBeyondLoopback(listen: { readonly host: string; readonly tls?: TlsServerOptions }): void {
-  const { host } = listen;
-  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
-  if (isLoopback || listen.tls !== undefined) return;
-  throw new Fault('tls-required', {
-    message: `the relay does not listen on ${host} without TLS`,
-    hint: 'configure a certificate, or listen on 127.0.0.1',
+function requireSafe(
+  listen: { readonly host: string; readonly tls?: TlsServerOptions },
+  auth: RelayOptions['auth'],
+): void {
+  requireSafeListening({
+    who: 'the relay',
+    host: listen.host,
+    hasTls: listen.tls !== undefined,
+    hasAuthentication: auth.users.size > 0 || auth.acceptCertificates,
   });
 }
 
