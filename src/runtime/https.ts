@@ -2,7 +2,7 @@
 // socket handed to node's HTTP server knows its peer.
 
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { describeError } from '../base/fault.ts';
 import type { HttpPeer, HttpServer, HttpServerOptions } from '../base/http.ts';
@@ -22,7 +22,12 @@ export async function serveHttps(
     void answer(options.handle, bodyBytesMax, incoming, outgoing);
   });
   web.on('clientError', (_error, socket) => socket.destroy());
-  const sockets = new Set<TLSSocket>();
+  const sockets = new Set<Socket>();
+  const track = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+  };
   const server = createTlsServer(
     {
       cert,
@@ -35,12 +40,12 @@ export async function serveHttps(
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     },
     (socket) => {
-      sockets.add(socket);
-      socket.on('close', () => sockets.delete(socket));
-      socket.on('error', () => socket.destroy());
+      track(socket);
       web.emit('connection', socket);
     },
   );
+  // Also those that never finish their handshake.
+  server.on('connection', track);
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

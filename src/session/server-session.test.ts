@@ -157,7 +157,7 @@ describe('login', () => {
     const tls = { ca: TEST_CA, cert: EDGE_CERT, key: EDGE_KEY };
     await using session = await connect(server, 'edge-1', 'sslmode=verify-full', tls);
     expect((await session.query('select 1')).tag).toBe('SELECT 1');
-    expect(await codeOf(connect(server, 'edge-2', 'sslmode=verify-full', tls))).toBe('password-missing');
+    expect(await codeOf(connect(server, 'edge-2', 'sslmode=verify-full', tls))).toBe('login-refused');
     expect(await codeOf(connect(server, 'edge-1', 'sslmode=require'))).toBe('password-missing');
   });
 
