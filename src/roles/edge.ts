@@ -80,7 +80,6 @@ export function runEdge(config: Config): Promise<number> {
           version: packageJson.version,
           pid: currentPid(),
           host: options.host,
-          ...(tls === null ? {} : { tls }),
           port: options.port,
           httpPort: options.httpPort,
           dir: options.dir,
