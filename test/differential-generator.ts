@@ -35,6 +35,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
   },
   texts: { id: 'int', t: 'text', c: 'text', v: 'text', d: 'text', f: 'char', u: 'uuid', b: 'bytea' },
   times: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz', ts3: 'timestamp' },
+  days: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz' },
   others: { id: 'int', mood: 'mood', pos: 'int', short: 'text' },
   parents: { id: 'int', name: 'text', code: 'text', region: 'text', size: 'int' },
   children: { parent_id: 'int', n: 'int', label: 'text', score: 'int', at: 'timestamptz' },
@@ -244,6 +245,7 @@ export class Generator {
         () => `(${inner('bool')})::text`,
         () => `(${inner()})::varchar(${1 + this.#below(5)})`,
         () => `(${inner()} COLLATE "C")`,
+        () => `concat(${inner()}, ${inner(this.#chance(0.5) ? 'text' : 'int')})`,
       ])();
     }
     if (kind === 'numeric') {
@@ -252,6 +254,8 @@ export class Generator {
         () => `(${inner()} ${this.#pick(['+', '-', '*', '/', '%'])} ${inner(this.#chance(0.3) ? 'int' : 'numeric')})`,
         () => `${this.#pick(['round', 'trunc'])}(${inner()}, ${this.#below(4)})`,
         () => `${this.#pick(['round', 'trunc', 'ceil', 'floor'])}(${inner()})`,
+        () =>
+          `extract(${this.#pick(['year', 'month', 'dow', 'doy', 'week'])} FROM ${inner(this.#pick(['date', 'timestamp', 'timestamptz']))})`,
       ])();
     }
     if (kind === 'date')
@@ -274,6 +278,8 @@ export class Generator {
       () =>
         `${inner()} ${this.#pick(['', 'NOT '])}IN (${this.#times(1 + this.#below(3), () => this.#pick(LITERALS[kind])).join(', ')})`,
       () => `${inner('text')} ${this.#pick(['', 'NOT '])}LIKE ${this.#pick(PATTERNS)}`,
+      () =>
+        `${inner('text')} = ANY (${this.#columns.some((column) => column.sql === 'a0.mood') ? 'a0.texts' : "'{abc,NULL,zz}'::text[]"})`,
       () => `${inner('int')} = ANY (ARRAY[${this.#below(5)}, ${this.#below(50)}])`,
     ];
     if (depth > 0) {

@@ -85,5 +85,11 @@ INSERT INTO documents VALUES
   ('a', 0, '{"a": {"b": [1, "x, \\"y\\"", {"c": null}], "d": {}}, "b": "}{]["}'), ('b', 1, '[{"b": 1}, [2, 3], "s", null, -1.50e2]'),
   ('', -1, '{"": 1, "a\\tb": "c\\nd \\u00e9 \\\\"}'), (E'a\tb', -2, '{"": 1, "a\\tb": "c\\nd"}'), ('é', 2, '{"é": true, "z": false}'),
   (null, null, '{}'), ('a', 5, '[]'), ('a', 0, '"scalar"'), ('a', 0, null), ('null', 3, '{"null": null}'), ('aa', -9, '{"a": 1, "aa": [[], [[]]]}');
+CREATE TABLE days (id int PRIMARY KEY, d date, ts timestamp, tz timestamptz);
+INSERT INTO days SELECT i, at::date, at, at AT TIME ZONE 'UTC'
+  FROM (SELECT i, '0001-02-03 04:05:06.7'::timestamp + i * interval '91 days 7 hours 11 minutes 13.000017 seconds' * (1 + i) AS at
+    FROM generate_series(1, 120) i) s;
+INSERT INTO days VALUES (0, null, null, null), (-1, '2024-02-29', '2024-02-29 23:59:59.999999', '2024-12-30 00:00:00+00'),
+  (-2, '2021-01-03', '2020-12-31', '1969-12-31 23:59:59.5+00'), (-3, '2000-12-31', '2000-01-01', '9999-12-31 23:59:59+00');
 CREATE VIEW seen AS SELECT * FROM parents;
 `;

@@ -74,6 +74,7 @@ export const LOCAL: readonly string[] = [
   'SELECT id, eight FROM numbers ORDER BY eight DESC, id',
   'SELECT id, four FROM numbers ORDER BY four DESC NULLS LAST, id',
   'SELECT id FROM numbers WHERE eight = 0 ORDER BY id',
+  "SELECT 0.1::float8, '1.7976931348623157e308'::float8, 123456789.123456789::float8, 9007199254740993::float8, 0.30000000000000004::float8, 0.1::float4",
   "SELECT id FROM numbers WHERE eight = 'NaN'",
   "SELECT id FROM numbers WHERE eight > 'Infinity'",
   "SELECT id FROM numbers WHERE eight < 'Infinity' ORDER BY id",
@@ -258,6 +259,18 @@ export const LOCAL: readonly string[] = [
   'SELECT id, ts::date, tz::date, CAST(ts3 AS date) FROM times',
   'SELECT ts::date, count(*) FROM times GROUP BY ts::date ORDER BY 1',
   'SELECT flag AND false, count(*) FROM numbers GROUP BY flag AND false ORDER BY 1',
+  ...['year', 'quarter', 'month', 'week', 'day', 'dow', 'isodow', 'doy', 'isoyear', 'epoch'].map(
+    (field) => `SELECT id, extract(${field} FROM d), extract(${field} FROM ts), extract(${field} FROM tz) FROM days`,
+  ),
+  "SELECT id, extract(hour FROM ts), extract(minute FROM tz), extract(second FROM ts), date_part('year', tz), date_part('dow', ts) FROM days",
+  ...['year', 'quarter', 'month', 'week', 'day', 'hour', 'minute', 'second'].map(
+    (field) => `SELECT id, date_trunc('${field}', ts), date_trunc('${field}', tz) FROM days`,
+  ),
+  "SELECT date_trunc('day', ts) AS day, count(*) FROM days GROUP BY day ORDER BY day",
+  'SELECT extract(year FROM d) AS y, count(*) FROM days WHERE extract(month FROM d) > 6 GROUP BY id, d ORDER BY y, id',
+  "SELECT concat(t, '-', v, id, NULL::text, 1.50::numeric) FROM texts",
+  "SELECT id FROM others WHERE 'a' = ANY (texts) ORDER BY id",
+  "SELECT id, 2 = ANY (ints), id = ANY (ints), NOT 7 = ANY (ints), 'zz' = ANY (texts), 'ok' = ANY (moods), mood = ANY (moods) FROM others",
   // Joins.
   'SELECT p.id, c.n, c.label FROM parents p JOIN children c ON c.parent_id = p.id WHERE p.id < 3 ORDER BY p.id, c.n',
   'SELECT p.id, c.n FROM parents p LEFT JOIN children c ON c.parent_id = p.id AND c.n > 2 ORDER BY p.id, c.n',
@@ -302,6 +315,9 @@ export const LOCAL: readonly string[] = [
 ];
 
 export const PARAMETERIZED: readonly Question[] = [
+  { sql: 'SELECT id FROM others WHERE $1 = ANY (texts) ORDER BY id', parameters: ['a'] },
+  { sql: 'SELECT id, $1 = ANY (ints) FROM others', parameters: [null] },
+  { sql: "SELECT id FROM days WHERE date_trunc('day', ts) = $1 ORDER BY id", parameters: ['2024-02-29'] },
   { sql: 'SELECT * FROM parents WHERE id = $1', parameters: ['3'] },
   { sql: 'SELECT * FROM parents WHERE id = $1', parameters: [null] },
   { sql: 'SELECT id FROM parents WHERE code = $1', parameters: ['p4'] },
@@ -410,6 +426,14 @@ export const FORWARDED: readonly (readonly [string, string])[] = [
   ['SELECT coalesce(short, short) FROM others', 'unproven-type'],
   ['SELECT id FROM numbers WHERE id + 1 > 3', 'may-fail'],
   ['SELECT id * 2 FROM numbers LIMIT 1', 'may-fail'],
+  ['SELECT extract(hour FROM d) FROM days', 'unproven-function'],
+  ["SELECT date_part('epoch', ts) FROM days", 'unproven-function'],
+  ["SELECT date_trunc('day', d) FROM days", 'unproven-function'],
+  ["SELECT date_trunc('century', ts) FROM days", 'unproven-function'],
+  ["SELECT date_trunc('day', tz, 'UTC') FROM days", 'unproven-function'],
+  ['SELECT extract(epoch FROM i) FROM times', 'unproven-function'],
+  ['SELECT id FROM others WHERE 1.0 = ANY (nums)', 'unproven-operator'],
+  ['SELECT concat(flag) FROM numbers', 'unproven-function'],
   // Time, chance, functions.
   ['SELECT now()', 'unproven-function'],
   ['SELECT current_timestamp', 'unproven-function'],

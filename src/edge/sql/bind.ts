@@ -43,6 +43,8 @@ export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): S
       } else {
         value = writeBinary(binding.writer, binding.typeOid, bytes, catalogue);
       }
+    } else if (binding.from === 'constant') {
+      value = binding.value;
     } else {
       value = bound.session(binding.name);
     }

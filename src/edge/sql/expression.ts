@@ -159,6 +159,9 @@ export class Draft {
     const index = lifting ? this.#liftedIndex(constant) : null;
     if (index === null) {
       this.bake(constant);
+      // SQLite reads decimal fractions less exactly than Postgres does.
+      const isFloat = writer === 'float4' || writer === 'float8';
+      if (isFloat && typeof value === 'number') return `?${this.#bind({ from: 'constant', value })}`;
       return sqlLiteral(value);
     }
     this.#lifted.add(index);

@@ -1,8 +1,10 @@
 // Functions that plans call and SQLite does not have. Each connection that runs plans must have them: `registerFunctions`.
 // A function that throws makes the statement fail in SQLite, and so be forwarded.
 
+import { parseArray } from '../../pg/types/array.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import type { Sqlite, SqliteValue } from '../../replica/sqlite.ts';
+import { extractField, truncateTo } from './calendar.ts';
 import { jsonElement, jsonMember, jsonText } from './json-path.ts';
 import {
   add,
@@ -39,6 +41,21 @@ export function registerFunctions(sqlite: Sqlite): void {
       return formatDecimal(compute(parseDecimal(a as string), Number(scale)));
     });
   }
+  sqlite.function('skerry_extract', (field, stored) =>
+    stored === null ? null : extractField(field as string, stored as string),
+  );
+  sqlite.function('skerry_truncate_to', (field, stored) =>
+    stored === null ? null : truncateTo(field as string, stored as string),
+  );
+  sqlite.function('skerry_has', (array, element) => {
+    if (array === null) return null;
+    const { elements } = parseArray(array as string);
+    // Over an empty array = ANY is false, whatever is looked for.
+    if (elements.length === 0) return 0;
+    if (element === null) return null;
+    if (elements.includes(element as string)) return 1;
+    return elements.includes(null) ? null : 0;
+  });
   sqlite.function('skerry_json_member', (json, key) =>
     json === null || key === null ? null : jsonMember(json as string, key as string),
   );

@@ -99,6 +99,8 @@ export type Binding =
   | { readonly from: 'parameter'; readonly index: number; readonly writer: Writer; readonly typeOid: number }
   /** `Planned.literals[index]`, converted like a parameter sent as text. */
   | { readonly from: 'literal'; readonly index: number; readonly writer: Writer; readonly typeOid: number }
+  /** A constant that SQLite's own text would not give back exactly: a float. */
+  | { readonly from: 'constant'; readonly value: number | string }
   /** What only the session knows, as text. */
   | { readonly from: 'session'; readonly name: SessionValue };
 

@@ -2,6 +2,7 @@
 
 import { OID } from '../../pg/oid.ts';
 import { isArrayElement } from './bind.ts';
+import { DATE_FIELDS, TIME_FIELDS, TRUNCATIONS } from './calendar.ts';
 import { cast, coerce, commonType, constantOf, typeCollation, typed, untypedTo } from './coerce.ts';
 import { type ComparisonOperator, compare, distinctFrom, isComparison, keyOf, operands } from './compare.ts';
 import {
@@ -17,7 +18,7 @@ import {
 } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Fields, Node } from './parse.ts';
-import type { PlanningSession, SessionValue } from './plan.ts';
+import { NEED_TIMEZONE_UTC, type PlanningSession, type SessionValue } from './plan.ts';
 import { callAggregate, callFunction, isAggregate } from './proven.ts';
 import type { Found, Relation, RelationColumn, Scope } from './scope.ts';
 import { arrayOf, typeByName } from './types.ts';
@@ -519,6 +520,8 @@ export class Translator {
     if (node['A_ArrayExpr'] !== undefined) {
       return this.#anyList(negated, left, written, list(node['A_ArrayExpr']['elements']), scope);
     }
+    if (node['ColumnRef'] !== undefined && written === 0 && !negated)
+      return this.#anyOfColumn(left, this.expression(node, scope));
     if (isUntyped(left)) throw new Forward('unproven-operator', '= ANY of a constant without type');
     const { catalogue } = this.#draft;
     // What the operator takes: text for varchar.
@@ -557,6 +560,25 @@ export class Translator {
       [left],
       () => `(${key()} ${negated ? 'NOT IN' : 'IN'} (SELECT value FROM json_each(${array()})))`,
     );
+  }
+
+  /** `x = ANY (column)`: elements whose texts are equal exactly when they are. */
+  #anyOfColumn(left: Term, column: Expression): Expression {
+    const { catalogue } = this.#draft;
+    const resolved = catalogue.resolveType(column.typeOid);
+    if (resolved === null || !resolved.isArray) throw new Forward('unproven-operator', '= ANY of other than an array');
+    const element = resolved.elementOid;
+    const family = this.#draft.facts(element).family;
+    if (family !== 'integer' && family !== 'text' && family !== 'uuid' && family !== 'enum') {
+      throw new Forward('unproven-operator', '= ANY of an array of this type');
+    }
+    // The operator decides how an untyped side is read: text for varchar.
+    const a = isUntyped(left) ? untypedTo(left, element === OID.varchar ? OID.text : element, this.#draft) : left;
+    const isSame = family === 'integer' || family === 'text' ? a.facts.family === family : a.typeOid === element;
+    if (!isSame) throw new Forward('unproven-operator', '= ANY of mixed types');
+    requireDeterministic(mergeCollations([a, column]));
+    const value = (): string => (family === 'integer' ? `CAST(${a.value()} AS TEXT)` : a.value());
+    return derived(this.#draft.facts(OID.bool), [a, column], () => `skerry_has(${column.value()}, ${value()})`);
   }
 
   /** `x = ANY (ARRAY[a, b])`: the array's type is decided without looking at x. */
@@ -746,11 +768,59 @@ export class Translator {
       const sessionValue = SESSION_FUNCTIONS.get(name);
       if (sessionValue !== undefined) return this.#session_(sessionValue);
     }
+    if (name === 'extract' || name === 'date_part' || name === 'date_trunc') return this.#calendar(name, nodes, scope);
+    if (name === 'concat') return this.#concat(nodes, scope);
     return callFunction(
       name,
       nodes.map((node) => this.term(node, scope)),
       this.#draft,
     );
+  }
+
+  /** EXTRACT, date_part and date_trunc of a field that is a constant. */
+  #calendar(name: string, nodes: readonly Node[], scope: Scope): Expression {
+    const [fieldTerm, operand] = nodes.map((node) => this.term(node, scope));
+    if (nodes.length !== 2 || fieldTerm === undefined || operand === undefined || isUntyped(operand)) {
+      throw new Forward('unproven-function', `${name} of these types`);
+    }
+    if (!isUntyped(fieldTerm) || fieldTerm.untyped !== 'text')
+      throw new Forward('unproven-function', `${name} of a computed field`);
+    const field = this.#draft.bake(fieldTerm.constant);
+    const { family } = operand.facts;
+    const isStamp = family === 'timestamp' || family === 'timestamptz';
+    const isKnown =
+      name === 'date_trunc'
+        ? isStamp && TRUNCATIONS.has(field)
+        : (isStamp || (family === 'date' && name === 'extract')) &&
+          (DATE_FIELDS.has(field) || (isStamp && TIME_FIELDS.has(field)));
+    if (!isKnown) throw new Forward('unproven-function', `${name}(${field}) of type ${operand.typeOid}`);
+    if (name === 'date_part' && (field === 'epoch' || field === 'second')) {
+      throw new Forward('unproven-function', 'date_part of a fraction');
+    }
+    if (family === 'timestamptz') this.#draft.needs |= NEED_TIMEZONE_UTC;
+    // Infinities and years beyond 9999 are left to the core.
+    this.#draft.mayFail = true;
+    const call = name === 'date_trunc' ? 'skerry_truncate_to' : 'skerry_extract';
+    const sql = (): string => `${call}('${field}', ${operand.value()})`;
+    const typeOid = name === 'date_trunc' ? operand.typeOid : name === 'extract' ? OID.numeric : OID.float8;
+    const value = name === 'date_part' ? (): string => `CAST(${sql()} AS REAL)` : sql;
+    return derived(this.#draft.facts(typeOid), [operand], value, { nullable: operand.nullable });
+  }
+
+  /** concat(): NULLs count for nothing. */
+  #concat(nodes: readonly Node[], scope: Scope): Expression {
+    const parts = nodes.map((node) => {
+      const term = this.term(node, scope);
+      if (isUntyped(term) && term.untyped !== 'text')
+        throw new Forward('unproven-function', 'concat of NULL or a parameter');
+      if (!isUntyped(term) && term.facts.family === 'bool')
+        throw new Forward('unproven-function', 'concat prints booleans as t and f');
+      return cast(term, OID.text, -1, this.#draft);
+    });
+    if (parts.length === 0) throw new Forward('unproven-function', 'concat of nothing');
+    const text = this.#draft.facts(OID.text);
+    const sql = (): string => `(${parts.map((part) => `ifnull(${part.value()}, '')`).join(' || ')})`;
+    return derived(text, parts, sql, { collation: typeCollation(text, this.#draft), nullable: false });
   }
 
   #aggregate(name: string, nodes: readonly Node[], fields: Fields, scope: Scope): Expression {
