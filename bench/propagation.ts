@@ -35,7 +35,7 @@ export const propagation: Bench = {
 
     context.note(
       `included in each figure: one prepared point read at the reader (${single.readMs.toFixed(2)} ms here, ` +
-        `${native.single.readMs.toFixed(2)} ms native); at the rate readers ask every 1 ms`,
+        `${native.single.readMs.toFixed(2)} ms native); at the rate readers ask every 2 ms`,
     );
     context.note(`${EDGES} edges are read at the same time, the native baseline has one subscriber`);
     return [
