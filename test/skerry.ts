@@ -94,3 +94,37 @@ async function readLines(stream: ReadableStream<Uint8Array>, line: (text: string
     for (const part of parts) line(part);
   }
 }
+
+/** `skerry relay` or `skerry edge` in a process of its own. */
+export interface RunningRole extends AsyncDisposable {
+  isReady(): boolean;
+  log(): string;
+}
+
+export function spawnRole(role: string, file: string): RunningRole {
+  const child = Bun.spawn([process.execPath, MAIN, role, '--config', file], {
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  let [out, err] = ['', ''];
+  void readLines(child.stdout, (line) => (out += `${line}\n`));
+  void readLines(child.stderr, (line) => (err += `${line}\n`));
+  return {
+    isReady: () => out.includes('"ready":true'),
+    log: () => err,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      await child.exited;
+    },
+  };
+}
+
+/** Starts a role and waits until it serves. */
+export async function startRole(role: string, file: string): Promise<RunningRole> {
+  const running = spawnRole(role, file);
+  await waitFor(`${role} is ready`, () => running.isReady()).catch((error: unknown) => {
+    throw new Error(`${String(error)}\n${running.log()}`);
+  });
+  return running;
+}

@@ -4,7 +4,7 @@ import { expect, test } from 'bun:test';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, startPostgres, temporaryFolder, waitFor } from '../harness.ts';
-import { MAIN, skerry } from '../skerry.ts';
+import { skerry, spawnRole, startRole } from '../skerry.ts';
 
 test('relay and edge run with certificates of our own authority, and an edge that trusts another one stays out', async () => {
   using folder = temporaryFolder();
@@ -77,43 +77,6 @@ function config(folder: string, name: string, values: object): string {
   const file = join(folder, `${name}.yaml`);
   writeFileSync(file, JSON.stringify(values));
   return file;
-}
-
-interface RunningRole extends AsyncDisposable {
-  isReady(): boolean;
-  log(): string;
-}
-
-function spawnRole(role: string, file: string): RunningRole {
-  const child = Bun.spawn([process.execPath, MAIN, role, '--config', file], {
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
-  let [out, err] = ['', ''];
-  void read(child.stdout, (text) => (out += text));
-  void read(child.stderr, (text) => (err += text));
-  return {
-    isReady: () => out.includes('"ready":true'),
-    log: () => err,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM');
-      await child.exited;
-    },
-  };
-}
-
-async function startRole(role: string, file: string): Promise<RunningRole> {
-  const running = spawnRole(role, file);
-  await waitFor(`${role} is ready`, () => running.isReady()).catch((error: unknown) => {
-    throw new Error(`${String(error)}\n${running.log()}`);
-  });
-  return running;
-}
-
-async function read(stream: ReadableStream<Uint8Array>, take: (text: string) => void): Promise<void> {
-  const decoder = new TextDecoder();
-  for await (const chunk of stream) take(decoder.decode(chunk, { stream: true }));
 }
 
 async function expectRefused(action: Promise<unknown>): Promise<void> {
