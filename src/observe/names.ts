@@ -71,3 +71,9 @@ export const PROXY_WAIT_SECONDS: MetricDeclaration = {
   help: 'Time that a client waited for a server connection.',
   buckets: PROXY_SECONDS,
 };
+
+export const RELAY_TRANSACTIONS_ENCODED: MetricDeclaration = {
+  name: 'skerry_relay_transactions_encoded_total',
+  kind: 'counter',
+  help: 'Transactions put into the form in which subscribers get them: once each, and once more without logical messages if somebody wants that.',
+};

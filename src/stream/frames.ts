@@ -113,6 +113,16 @@ export function wholeFrames(bytes: Uint8Array): number {
   }
 }
 
+/** Calls `visit` with the pgoutput message of each whole frame. */
+export function eachFrame(bytes: Uint8Array, visit: (message: Uint8Array) => void): void {
+  for (let at = 0; at < bytes.length; ) {
+    const length = frameBytesAt(bytes, at);
+    if (length === 0 || at + length > bytes.length) return;
+    visit(bytes.subarray(at + FRAME_HEADER_BYTES, at + length));
+    at += length;
+  }
+}
+
 /** The frames without logical messages: what a client that did not ask for them gets. `used` as in `eachMessage`. */
 export function withoutLogicalMessages(bytes: Uint8Array): { readonly kept: Uint8Array; readonly used: number } {
   const kept = new Uint8Array(bytes.length);

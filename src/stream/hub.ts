@@ -2,6 +2,7 @@
 // subscribers cost no reading; whoever is behind reads the log. What is the same for many subscribers is put together once.
 
 import { must } from '../base/assert.ts';
+import type { Counter } from '../observe/metrics.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import { concat, withoutLogicalMessages } from './frames.ts';
 import type { RelayLog } from './relay-log/log.ts';
@@ -34,15 +35,16 @@ export class Batch {
 
   /** True when the last thing a receiver gets of it is the Commit at `to`, which tells the position by itself. */
   endsInCommit(messages: boolean): boolean {
-    return framesFor(must(this.records.at(-1)), messages).length > 0;
+    const last = must(this.records.at(-1));
+    return last.kind === 'transaction' && (messages || !last.onlyMessages);
   }
 
-  shared(messages: boolean): Uint8Array {
+  shared(messages: boolean, encoded: Counter): Uint8Array {
     if (messages) {
       this.#withMessages ??= concat(this.records.map((record) => record.frames));
       return this.#withMessages;
     }
-    this.#withoutMessages ??= concat(this.records.map(framesWithoutMessages));
+    this.#withoutMessages ??= concat(this.records.map((record) => framesWithoutMessages(record, encoded)));
     return this.#withoutMessages;
   }
 }
@@ -65,17 +67,18 @@ const NOTHING = new Uint8Array(0);
 const withoutMessagesCache = new WeakMap<LogRecord, Uint8Array>();
 
 /** The frames of a record for a receiver; nothing for marks, and for big transactions, which lie in files. */
-export function framesFor(record: LogRecord, messages: boolean): Uint8Array {
-  return messages ? record.frames : framesWithoutMessages(record);
+export function framesFor(record: LogRecord, messages: boolean, encoded: Counter): Uint8Array {
+  return messages ? record.frames : framesWithoutMessages(record, encoded);
 }
 
 /** The frames of a record for a receiver that did not ask for logical messages; made once. */
-function framesWithoutMessages(record: LogRecord): Uint8Array {
+function framesWithoutMessages(record: LogRecord, encoded: Counter): Uint8Array {
   if (record.onlyMessages) return NOTHING;
   if (!record.hasMessages) return record.frames;
   let frames = withoutMessagesCache.get(record);
   if (frames === undefined) {
     frames = withoutLogicalMessages(record.frames).kept;
+    encoded.inc();
     withoutMessagesCache.set(record, frames);
   }
   return frames;
@@ -90,10 +93,13 @@ export class Hub {
   #ringBytes = 0;
   #fresh: LogRecord[] = [];
   #freshFrom: Lsn;
-  log: RelayLog;
+  readonly log: RelayLog;
+  /** Transactions put into the form that is sent. */
+  readonly encoded: Counter;
 
-  constructor(log: RelayLog, options: HubOptions) {
+  constructor(log: RelayLog, options: HubOptions, encoded: Counter) {
     this.log = log;
+    this.encoded = encoded;
     this.#options = options;
     this.#freshFrom = log.endLsn;
   }
@@ -111,6 +117,7 @@ export class Hub {
   record(record: LogRecord): boolean {
     if (this.#fresh.length === 0) this.#freshFrom = record.previousLsn;
     this.#fresh.push(record);
+    if (record.kind === 'transaction' || record.kind === 'big') this.encoded.inc();
     this.#ring.push(record);
     this.#ringBytes += sizeOf(record);
     return this.log.append(record);

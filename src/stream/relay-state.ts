@@ -58,8 +58,9 @@ export class RelayState {
     return this.#subscribers.size;
   }
 
-  subscriberNamed(name: string): Subscription | null {
-    for (const subscription of this.#subscribers.keys()) if (subscription.name === name) return subscription;
+  /** The connection of the subscriber of that name, or null. */
+  subscriberNamed(name: string): Outlet | null {
+    for (const [subscription, outlet] of this.#subscribers) if (subscription.name === name) return outlet;
     return null;
   }
 

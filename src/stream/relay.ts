@@ -23,6 +23,7 @@ import {
   RELAY_LOG_BYTES,
   RELAY_POSITION_BYTES,
   RELAY_SUBSCRIBERS,
+  RELAY_TRANSACTIONS_ENCODED,
   RELAY_UPSTREAM_CONNECTED,
 } from '../observe/names.ts';
 import { formatLsn, formatPosition, type Lsn, LSN_ZERO, type Position, sameEpoch } from '../pg/lsn.ts';
@@ -370,7 +371,8 @@ export class Relay implements Service {
     const stop = (): void => ending.abort();
     signal.addEventListener('abort', stop);
     const { log } = stored;
-    const hub = new Hub(log, HUB_DEFAULTS);
+    const encoded = this.#deps.metrics.counter(RELAY_TRANSACTIONS_ENCODED, { relay: this.#options.name });
+    const hub = new Hub(log, HUB_DEFAULTS, encoded);
     const facts = {
       hub,
       epoch: log.epoch,

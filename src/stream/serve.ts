@@ -48,6 +48,9 @@ const BEHIND_WAIT_MS = 30_000;
 const SILENCE_MAX_MS = 60_000;
 const KEEPALIVE_EVERY_MS = 10_000;
 
+/** A name may be taken over from a connection that was silent for longer than any client's status interval (10 s). */
+const TAKE_OVER_AFTER_MS = 15_000;
+
 /** Opens a session that is logged in. Throws a Fault to refuse it. */
 export function openWalsender(state: RelayState, session: ServerSession): Opened {
   if (session.replication === 'off') {
@@ -144,6 +147,10 @@ class Walsender implements SessionOwner, Outlet {
   keepalive(lsn: Lsn, replyNow: boolean): void {
     writeKeepalive(this.#session.writer, lsn, postgresMicros(this.#state.deps.clock.wall()), replyNow);
     this.#session.flush();
+  }
+
+  silentMs(): number {
+    return this.#state.deps.clock.now() - this.#heardAtMs;
   }
 
   fail(error: unknown): void {
@@ -299,7 +306,12 @@ class Walsender implements SessionOwner, Outlet {
   async #start(command: ReplicationCommand & { tag: 'startLogical' }): Promise<void> {
     const state = this.#state;
     const messages = readOptions(state, command.options);
-    if (state.subscriberNamed(command.slot) !== null) throw slotInUse(command.slot);
+    const other = state.subscriberNamed(command.slot);
+    if (other !== null) {
+      // The same subscriber over a new connection, most likely: the old one died where we could not see it.
+      if (other.silentMs() < TAKE_OVER_AFTER_MS) throw slotInUse(command.slot);
+      other.fail(slotInUse(command.slot));
+    }
     let slot = state.slots.get(command.slot);
     if (slot === undefined) {
       // A stock subscription made with create_slot = false has no way to make one here: it begins now.
@@ -365,7 +377,7 @@ class Walsender implements SessionOwner, Outlet {
     this.#timer?.[Symbol.dispose]();
     this.#timer = this.#state.deps.clock.after(KEEPALIVE_EVERY_MS, () => {
       if (this.#session.closed || this.#subscription === null) return;
-      const silentMs = this.#state.deps.clock.now() - this.#heardAtMs;
+      const silentMs = this.silentMs();
       if (silentMs > SILENCE_MAX_MS) {
         this.fail(
           new Fault('subscriber-silent', {

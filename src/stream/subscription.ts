@@ -25,6 +25,8 @@ export interface Outlet {
   readonly queuedBytes: number;
   /** Sends a keepalive that says that everything up to `lsn` was sent. */
   keepalive(lsn: Lsn, replyNow: boolean): void;
+  /** Milliseconds since the subscriber was last heard. */
+  silentMs(): number;
   /** Ends the subscription with an error that the subscriber gets to read. */
   fail(error: unknown): void;
 }
@@ -101,7 +103,7 @@ export class Subscription {
       this.#pump();
       return;
     }
-    const bytes = batch.shared(this.#messages);
+    const bytes = batch.shared(this.#messages, this.#hub.encoded);
     this.#sentLsn = batch.to;
     if (bytes.length > 0) this.#outlet.write(bytes);
     if (batch.endsInCommit(this.#messages)) this.#keptAliveLsn = batch.to;
@@ -153,12 +155,12 @@ export class Subscription {
   #send(records: readonly LogRecord[]): void {
     const parts: Uint8Array[] = [];
     for (const record of records) {
-      const frames = framesFor(record, this.#messages);
+      const frames = framesFor(record, this.#messages, this.#hub.encoded);
       this.#sentLsn = record.endLsn;
       if (frames.length === 0) continue;
       this.#pushRecord(parts, record, frames);
       // Its Commit says where the receiver is: no keepalive is needed for that.
-      this.#keptAliveLsn = record.endLsn;
+      if (record.kind === 'transaction') this.#keptAliveLsn = record.endLsn;
     }
     if (parts.length > 0) this.#outlet.write(concat(parts));
   }
@@ -249,7 +251,7 @@ export class Subscription {
       return false;
     }
     this.#outlet.write(out.subarray(0, used));
-    this.#sentLsn = reader.lsn;
+    this.#sentLsn = this.#keptAliveLsn = reader.lsn;
     this.#giveSpare(out);
     await this.#room();
     return true;
