@@ -49,16 +49,20 @@ export class DifferentialWorld implements AsyncDisposable {
     this.planner = new Planner(() => catalogue);
   }
 
-  /** Runs `schema` in the database, then copies every table of it. */
-  static async create(postgres: TestPostgres, schema: string): Promise<DifferentialWorld> {
+  /** Runs `schema` in `database`, then copies every table of it. */
+  static async create(
+    postgres: TestPostgres,
+    schema: string,
+    database = postgres.database,
+  ): Promise<DifferentialWorld> {
     await loadParser();
-    await postgres.sql(schema);
-    await postgres.sql('CREATE PUBLICATION everything FOR ALL TABLES');
+    await postgres.sql(schema, database);
+    await postgres.sql('CREATE PUBLICATION everything FOR ALL TABLES', database);
     const client = new pg.Client({
       host: postgres.host,
       port: postgres.port,
       user: postgres.user,
-      database: postgres.database,
+      database,
       options: PINNED_OPTIONS,
       types: { getTypeParser: () => (value: unknown) => value } as unknown as pg.CustomTypesConfig,
     });

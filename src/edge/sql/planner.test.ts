@@ -320,6 +320,16 @@ describe('the cache', () => {
       OID.text,
     ]);
   });
+  test('BEGIN and COMMIT are parsed once, SET with its constants each time', () => {
+    const planner = new Planner(() => catalogue);
+    for (let index = 0; index < 3; index += 1) {
+      expect(planner.script('BEGIN', SESSION).statements[0]?.plan).toMatchObject({ statement: { type: 'begin' } });
+      expect(planner.script(`SET x = ${index}`, SESSION).statements[0]?.plan).toMatchObject({
+        statement: { type: 'set', values: [String(index)] },
+      });
+    }
+    expect(planner.statistics.parsed).toBe(4);
+  });
   test('is bounded', () => {
     const planner = new Planner(() => catalogue, { plansCountMax: 50, plansBytesMax: 1_000_000 });
     for (let index = 0; index < 500; index += 1) planner.script(`SELECT id AS n${index} FROM users`, SESSION);

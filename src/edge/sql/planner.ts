@@ -194,8 +194,11 @@ export class Planner {
             ? { plan: forward('unproven-syntax', 'statements in statements'), literals: [] }
             : this.#statement(query, parameterTypes, context.session, context.depth + 1),
       });
-      // It may carry the constants of this very text (SET x = 1).
-      if (session !== null) return { plan: { kind: 'session', statement: session }, baked: null };
+      if (session !== null) {
+        // It may carry the constants of this very text (SET x = 1); BEGIN and COMMIT have none.
+        const baked = context.normalized.end >= 0 && context.normalized.literals.length === 0 ? [] : null;
+        return { plan: { kind: 'session', statement: session }, baked };
+      }
       const kind = Object.keys(node)[0] as string;
       const write = mayWrite(node);
       return { plan: { ...forward(write ? 'write' : 'utility', kind), write }, baked: [] };

@@ -820,7 +820,7 @@ export class Translator {
     if (parts.length === 0) throw new Forward('unproven-function', 'concat of nothing');
     const text = this.#draft.facts(OID.text);
     const sql = (): string => `(${parts.map((part) => `ifnull(${part.value()}, '')`).join(' || ')})`;
-    return derived(text, parts, sql, { collation: typeCollation(text, this.#draft), nullable: false });
+    return derived(text, parts, sql, { collation: mergeCollations(parts), nullable: false });
   }
 
   #aggregate(name: string, nodes: readonly Node[], fields: Fields, scope: Scope): Expression {
