@@ -91,7 +91,7 @@ export class Core {
       `SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}`,
     );
     if (exists.rows.length === 0) {
-      await session.query(createPublicationSql(publication, tables.map(splitTableName)));
+      await session.query(createPublicationSql(publication, await resolveTables(session, tables)));
       this.#log.info('core.publication-created', { message: `created publication ${publication}` });
     }
     const statements = eventTriggersSql(publication);
@@ -389,9 +389,27 @@ function nullableLsn(text: string | null | undefined): Lsn | null {
   return text === null || text === undefined ? null : parseLsn(text);
 }
 
-function splitTableName(text: string): { schema: string; name: string } {
-  const dot = text.indexOf('.');
-  return dot < 0 ? { schema: 'public', name: text } : { schema: text.slice(0, dot), name: text.slice(dot + 1) };
+/** Names as in SQL (folded unless quoted, found along the search path), as `preflight` reads them too. */
+async function resolveTables(
+  session: ClientSession,
+  names: readonly string[],
+): Promise<{ schema: string; name: string }[]> {
+  const resolved: { schema: string; name: string }[] = [];
+  for (const text of names) {
+    const found = await session.query(
+      `SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.oid = pg_catalog.to_regclass(${sqlLiteral(text)}) AND c.relkind IN ('r', 'p')`,
+    );
+    const [schema, name] = found.rows[0] ?? [];
+    if (typeof schema !== 'string' || typeof name !== 'string') {
+      throw new Fault('table-missing', {
+        message: `there is no table ${text} to publish`,
+        hint: 'check --tables: names as in SQL, "Quoted" when they have capitals',
+      });
+    }
+    resolved.push({ schema, name });
+  }
+  return resolved;
 }
 
 function tablesChanged(): Fault {

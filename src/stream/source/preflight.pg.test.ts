@@ -57,6 +57,15 @@ describe('preflight', () => {
     expect(fault.message).toContain('there is no table public.gone in database "postgres"');
   });
 
+  test('INVARIANT_I10: a table that came without identity after the publication does not keep us from starting', async () => {
+    await postgres.sql('create publication everything for all tables; create table since (a int)');
+    try {
+      expect(await look(postgres, { publication: 'everything' })).toMatchObject({ publicationExists: true });
+    } finally {
+      await postgres.sql('drop publication everything; drop table since');
+    }
+  });
+
   test('everything that a role may not do is said at once, and its SQL mends it', async () => {
     const fault = await refused(postgres, { user: 'lowly', tables: ['good', 'secret'] });
     expect(fault.message).toContain('role "lowly" may not replicate');

@@ -14,7 +14,7 @@ export interface PreflightOptions {
   readonly client: ClientOptions;
   readonly publication: string;
   readonly slot: string;
-  /** `schema.name` or `name`; empty means all. */
+  /** `schema.name` or `name` as in SQL; empty means all. */
   readonly tables: readonly string[];
 }
 
@@ -152,7 +152,7 @@ function publicationProblems(facts: Facts, options: PreflightOptions): Problem[]
     return [
       {
         message: `there is no table ${shown(facts.unknown)} in database "${facts.database}"`,
-        remedy: 'Check --tables (schema.name).',
+        remedy: 'Check --tables: schema.name as in SQL, "Quoted" when it has capitals; views cannot be followed.',
       },
     ];
   }
@@ -192,7 +192,8 @@ function tableProblems(facts: Facts, role: string): Problem[] {
     });
   }
   const anonymous = facts.tables.filter((table) => table.lacksIdentity).map(qualified);
-  if (anonymous.length > 0) {
+  // Once published, the harm is done by the publication and not by us: a table made since must not keep us from starting.
+  if (anonymous.length > 0 && !facts.publicationExists) {
     problems.push({
       message: `${shown(anonymous)} ${anonymous.length === 1 ? 'has' : 'have'} no replica identity (no primary key), so that UPDATE and DELETE would fail once published`,
       remedy: anonymous.map((name) => `ALTER TABLE ${name} REPLICA IDENTITY FULL;`).join(' '),

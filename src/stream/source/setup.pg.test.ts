@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, expect, test, setDefaultTimeout } from 'bun:test';
 import { needs, startPostgres, type TestPostgres } from '../../../test/harness.ts';
 import type { SchemaChange, TableImage, TableRows } from '../../contracts/catalogue.ts';
+import { sessionWorld } from '../../../test/session-world.ts';
+import { SILENT_LOG } from '../../observe/log.ts';
+import { parseConnectionString } from '../../session/connection-string.ts';
 import { readLogicalMessage, TAG_MESSAGE } from '../frames.ts';
 import { sqlLiteral, tableImagesSql } from './catalogue-sql.ts';
+import { Core } from './core.ts';
 import { cleanSql, createPublicationSql, eventTriggersSql } from './setup-sql.ts';
 
 // Every step waits for its condition; this only bounds a test that is stuck.
@@ -177,6 +181,46 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     expect(images[0]?.columns.map((column) => column.replicated)).toEqual([true, true, false, false, false]);
     const { other } = await emitted(`alter publication skerry set (publish = 'insert, update, delete, truncate')`);
     expect(other).toEqual(['skerry.publication']);
+  });
+
+  test(`${version}: a table of 1,500 columns is changed and rewritten in its usual time, and all its columns are sent`, async () => {
+    const columns = Array.from({ length: 1_500 }, (_, index) => `c${index} int default ${index}`).join(', ');
+    await postgres.sql(`create table wide (id int primary key, ${columns}); insert into wide (id) values (1)`);
+    // Far more than it takes; a look-up per column in the shapes of all tables took twice this and held the table locked.
+    const { rows } = await emitted(
+      `begin; set local statement_timeout = '10s'; alter table wide alter c7 set default 9; alter table wide alter c8 type text; commit`,
+    );
+    expect(rows.map((one) => [one.attnums.length, one.rows.map((row) => [row[0], row[9], row[1_500]])])).toEqual([
+      [1_501, [['1', '8', '1499']]],
+    ]);
+    await emitted(`drop table wide`);
+  });
+
+  test(`${version}: who drops the publication by hand can still change tables`, async () => {
+    await postgres.sql(`begin; drop publication skerry; create table lone (id int primary key); alter table lone add v text;
+      create index lone_v on lone (v); drop index lone_v; drop table lone; rollback`);
+    expect(await postgres.value(`select count(*) from pg_publication where pubname = 'skerry'`)).toBe('1');
+  });
+
+  test(`${version}: tables to publish are named as in SQL`, async () => {
+    await postgres.sql(
+      `create schema "S.x"; create table "S.x"."T y" (id int primary key); create table lower (id int primary key)`,
+    );
+    const core = (publication: string, tables: readonly string[]): Core =>
+      new Core(sessionWorld(), SILENT_LOG, {
+        client: { target: parseConnectionString(postgres.url) },
+        publication,
+        slot: 'unused',
+        tables,
+      });
+    await core('named', ['"S.x"."T y"', 'LOWER', 'public.t1']).setUp();
+    const published = await postgres.sql(
+      `select tablename from pg_publication_tables where pubname = 'named' order by 1`,
+    );
+    expect(published.map((row) => row['tablename'])).toEqual(['T y', 'lower', 't1']);
+    expect(core('never', ['"Lower"']).setUp()).rejects.toMatchObject({ code: 'table-missing' });
+    for (const statement of eventTriggersSql('skerry')) await postgres.sql(statement);
+    await postgres.sql(`drop publication named; drop schema "S.x" cascade; drop table lower`);
   });
 
   test(`${version}: clean takes everything away and leaves the tables`, async () => {
