@@ -62,6 +62,7 @@ class FakeSession {
   #input = Buffer.alloc(0);
   #started = false;
   #busy = false;
+  #arrived = false;
   #status = 'I';
   #skipping = false;
   readonly #statements = new Map<string, string>();
@@ -77,6 +78,7 @@ class FakeSession {
     socket.on('error', () => {});
     socket.on('data', (chunk) => {
       this.#input = Buffer.concat([this.#input, chunk]);
+      this.#arrived = true;
       void this.#run();
     });
   }
@@ -84,6 +86,7 @@ class FakeSession {
   async #run(): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
+    this.#arrived = false;
     for (;;) {
       const head = this.#started ? 5 : 4;
       if (this.#input.length < head) break;
@@ -98,7 +101,8 @@ class FakeSession {
     }
     await this.#flush();
     this.#busy = false;
-    if (this.#input.length >= 5 && !this.socket.destroyed) void this.#run();
+    // More came during the last write.
+    if (this.#arrived && !this.socket.destroyed) void this.#run();
   }
 
   #startup(body: Buffer): void {
