@@ -51,8 +51,10 @@ const ready = (status: string): Uint8Array => frame('Z', status);
 const complete = (tag: string): Uint8Array => frame('C', z(tag));
 const row = (text: string): Uint8Array => frame('D', i16(1), counted(text));
 const description = frame('T', i16(1), z('said'), i32(0), i16(0), i32(25), i16(-1), i32(-1), i16(0));
-const failure = (code: string, text: string): Uint8Array => frame('E', 'S', z('ERROR'), 'V', z('ERROR'), 'C', z(code), 'M', z(text), [0]);
-const notice = (text: string): Uint8Array => frame('N', 'S', z('NOTICE'), 'V', z('NOTICE'), 'C', z('00000'), 'M', z(text), [0]);
+const failure = (code: string, text: string): Uint8Array =>
+  frame('E', 'S', z('ERROR'), 'V', z('ERROR'), 'C', z(code), 'M', z(text), [0]);
+const notice = (text: string): Uint8Array =>
+  frame('N', 'S', z('NOTICE'), 'V', z('NOTICE'), 'C', z('00000'), 'M', z(text), [0]);
 
 class FakeSession {
   readonly socket: Socket;
@@ -118,7 +120,11 @@ class FakeSession {
     }
     this.#started = true;
     this.#sessions.set(this.pid, this);
-    this.#say(frame('R', i32(0)), frame('S', z('server_version'), z('15.0')), frame('S', z('server_encoding'), z('UTF8')));
+    this.#say(
+      frame('R', i32(0)),
+      frame('S', z('server_version'), z('15.0')),
+      frame('S', z('server_encoding'), z('UTF8')),
+    );
     this.#say(frame('K', i32(this.pid), i32(this.pid)), ready('I'));
   }
 
@@ -217,7 +223,7 @@ class FakeSession {
   /** True when cancelled. */
   async #sleep(): Promise<boolean> {
     await this.#flush();
-    return await new Promise((resolve) => {
+    return (await new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), this.#random() * 30);
       this.#canceled = () => {
         clearTimeout(timer);
@@ -225,7 +231,7 @@ class FakeSession {
       };
     }).finally(() => {
       this.#canceled = null;
-    }) as boolean;
+    })) as boolean;
   }
 
   #say(...frames: Uint8Array[]): void {

@@ -68,7 +68,12 @@ class Talker {
       if (!last && this.#random() < 0.1) return;
       await waitFor(`${this.#name} gets ${segments} answers`, () => {
         if (peer.closed) throw new Error('closed');
-        return peer.frames().slice(seen).filter((one) => one.type === 'Z').length >= segments;
+        return (
+          peer
+            .frames()
+            .slice(seen)
+            .filter((one) => one.type === 'Z').length >= segments
+        );
       });
       this.#check(peer.frames().slice(seen), expected);
       seen = peer.frames().length;
@@ -118,7 +123,14 @@ class Talker {
     }
     const what = this.#random();
     const kind = what < 0.2 ? 'error' : what < 0.4 ? 'notice' : what < 0.6 ? 'rows 3' : 'row';
-    const said = kind === 'error' ? [`failed ${id}`] : kind === 'notice' ? [`note ${id}`, `said ${id}`] : kind === 'rows 3' ? [`said ${id}`, `said ${id}`, `said ${id}`] : [`said ${id}`];
+    const said =
+      kind === 'error'
+        ? [`failed ${id}`]
+        : kind === 'notice'
+          ? [`note ${id}`, `said ${id}`]
+          : kind === 'rows 3'
+            ? [`said ${id}`, `said ${id}`, `said ${id}`]
+            : [`said ${id}`];
     if (kind === 'error' && this.#inTransaction) this.#failed = true;
     if (choice < 0.5) {
       expected.push({ said, id });
@@ -146,7 +158,14 @@ class Talker {
       this.#statements.delete('');
       return join(...close, parse('', `echo ${id} error`), bind(''), executeAndSync);
     }
-    return join(...close, parse(name, `echo ${id} ${kind}`), bind(name), frame('E', z(''), i32(0)), ...closeAfter, frame('S'));
+    return join(
+      ...close,
+      parse(name, `echo ${id} ${kind}`),
+      bind(name),
+      frame('E', z(''), i32(0)),
+      ...closeAfter,
+      frame('S'),
+    );
   }
 }
 
@@ -159,10 +178,16 @@ test.each(SEEDS)('no row, notice or error reaches the wrong client (seed %p)', a
   const random = seeded(seed);
   await using server = await startFakePostgres(seeded(seed * 7919));
   await using proxy = await startProxy(server, { poolSize: 3, preparedMax: 5 });
-  const talkers = Array.from({ length: 16 }, (_, index) => new Talker(`c${index}`, proxy.port, seeded(Math.floor(random() * 2 ** 31))));
+  const talkers = Array.from(
+    { length: 16 },
+    (_, index) => new Talker(`c${index}`, proxy.port, seeded(Math.floor(random() * 2 ** 31))),
+  );
   await Promise.all(talkers.map((talker) => talker.live()));
   for (const pool of proxy.proxy.pools.values()) {
-    await waitFor('every server connection comes to rest', () => pool.idle.length === pool.servers.size && pool.recovering.size === 0);
+    await waitFor(
+      'every server connection comes to rest',
+      () => pool.idle.length === pool.servers.size && pool.recovering.size === 0,
+    );
     expect(pool.servers.size).toBeLessThanOrEqual(3);
   }
 });

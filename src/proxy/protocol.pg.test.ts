@@ -5,7 +5,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { startPostgres, type TestPostgres, waitFor } from '../../test/harness.ts';
 import { startProxy, type TestProxy } from '../../test/proxy.ts';
 import { query, RawPeer, startup } from '../../test/raw-peer.ts';
-import { cancelRequest, counted, frame, gssencRequest, i16, i32, join, packet, sslRequest, z } from '../../test/wire-frames.ts';
+import {
+  cancelRequest,
+  counted,
+  frame,
+  gssencRequest,
+  i16,
+  i32,
+  join,
+  packet,
+  sslRequest,
+  z,
+} from '../../test/wire-frames.ts';
 
 const parse = (name: string, sql: string, ...types: number[]): Uint8Array =>
   frame('P', z(name), z(sql), i16(types.length), ...types.map(i32));
@@ -25,9 +36,17 @@ const copyFail = frame('f', z('no more'));
 type Script = readonly (readonly [send: Uint8Array | Uint8Array[], until: string])[];
 
 const SCRIPTS: Readonly<Record<string, Script>> = {
-  'several statements in one query': [[query('select 1; select 2 where false; create temp table x (a int); drop table x'), 'Z']],
-  'empty query': [[query(''), 'Z'], [query(' ; ;'), 'Z']],
-  'error in the middle of several statements': [[query('select 1; select 1/0; select 2'), 'Z'], [query('select 3'), 'Z']],
+  'several statements in one query': [
+    [query('select 1; select 2 where false; create temp table x (a int); drop table x'), 'Z'],
+  ],
+  'empty query': [
+    [query(''), 'Z'],
+    [query(' ; ;'), 'Z'],
+  ],
+  'error in the middle of several statements': [
+    [query('select 1; select 1/0; select 2'), 'Z'],
+    [query('select 3'), 'Z'],
+  ],
   'a transaction with an error': [
     [query('begin'), 'Z'],
     [query('select 1/0'), 'Z'],
@@ -41,9 +60,20 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   'pipeline of three segments, the middle one fails': [
     [
       [
-        parse('', 'select 1'), bind(''), execute(), sync,
-        parse('', 'select 1/0'), bind(''), execute(), parse('lost', 'select 5'), close('lost'), sync,
-        parse('', 'select 3'), bind(''), execute(), sync,
+        parse('', 'select 1'),
+        bind(''),
+        execute(),
+        sync,
+        parse('', 'select 1/0'),
+        bind(''),
+        execute(),
+        parse('lost', 'select 5'),
+        close('lost'),
+        sync,
+        parse('', 'select 3'),
+        bind(''),
+        execute(),
+        sync,
       ],
       'ZZZ',
     ],
@@ -141,9 +171,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
     [[copyData('2\tb\n'), copyDone], 'Z'],
     [query('truncate raw_copy'), 'Z'],
   ],
-  'copy messages outside a copy are ignored': [
-    [[copyData('x'), copyDone, copyFail, query('select 13')], 'Z'],
-  ],
+  'copy messages outside a copy are ignored': [[[copyData('x'), copyDone, copyFail, query('select 13')], 'Z']],
   'function call': [
     [frame('F', i32(1598), i16(0), i16(0), i16(0)).subarray(0, 0), ''],
     // 1317 = length(text)
@@ -200,7 +228,11 @@ async function answers(port: number, script: Script, pieces: number): Promise<st
     if (until === '') continue;
     const from = seen;
     await waitFor(`${until} after ${Buffer.from(bytes).toString('latin1')}`, () => {
-      const types = peer.frames().slice(from).map((one) => one.type).join('');
+      const types = peer
+        .frames()
+        .slice(from)
+        .map((one) => one.type)
+        .join('');
       const count = [...until].length;
       return types.split(until[0] as string).length - 1 >= count && types.endsWith(until.at(-1) as string);
     });
@@ -234,7 +266,11 @@ describe('the answers are the server’s own', () => {
       const expected = await answers(postgres.port, script, 0);
       for (const { name: mode, proxy } of modes) {
         for (const pieces of [0, 1, 7]) {
-          expect({ mode, pieces, answers: await answers(proxy.port, script, pieces) }).toEqual({ mode, pieces, answers: expected });
+          expect({ mode, pieces, answers: await answers(proxy.port, script, pieces) }).toEqual({
+            mode,
+            pieces,
+            answers: expected,
+          });
         }
       }
     });
@@ -271,7 +307,12 @@ describe('large and slow', () => {
     peer.send(big);
     peer.send(join(i16(0), execute(), sync));
     await waitFor('an answer', () => peer.frames().filter((one) => one.type === 'Z').length === 2, 60_000);
-    expect(peer.frames().find((one) => one.type === 'D')?.body.toString('latin1')).toContain(String(big.length));
+    expect(
+      peer
+        .frames()
+        .find((one) => one.type === 'D')
+        ?.body.toString('latin1'),
+    ).toContain(String(big.length));
     // Twice the message would mean that somebody has collected it.
     expect(process.memoryUsage.rss() - before).toBeLessThan(3 * big.length);
   });
