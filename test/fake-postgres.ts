@@ -79,7 +79,7 @@ class FakeSession {
     this.#sessions = sessions;
     socket.on('error', () => {});
     socket.on('data', (chunk) => {
-      this.#input = Buffer.concat([this.#input, chunk]);
+      this.#input = Buffer.concat([this.#input, chunk as Buffer]);
       this.#arrived = true;
       void this.#run();
     });

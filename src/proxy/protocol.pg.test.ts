@@ -233,7 +233,7 @@ async function answers(port: number, script: Script, pieces: number): Promise<st
         .slice(from)
         .map((one) => one.type)
         .join('');
-      const count = [...until].length;
+      const count = until.length;
       return types.split(until[0] as string).length - 1 >= count && types.endsWith(until.at(-1) as string);
     });
     seen = peer.frames().length;
