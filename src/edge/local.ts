@@ -14,6 +14,7 @@ import { ReplicaReader } from '../replica/reader.ts';
 import type { SqliteValue, Statement } from '../replica/sqlite.ts';
 import { BACKEND, writeRowDescription } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
+import type { Parameters } from './client-frames.ts';
 import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
 import type { SessionSettings } from './settings.ts';
 import { bindPlan } from './sql/bind.ts';
@@ -31,12 +32,6 @@ export const ROWS_TOO_MANY = -1;
 export const ROWS_FAILED = -2;
 
 export type BoundValues = SqliteValue[];
-
-export interface Parameters {
-  /** As in Bind: none = all text, one = for all, else one each. */
-  readonly formats: readonly number[];
-  readonly values: readonly (Uint8Array | null)[];
-}
 
 /** What is needed of `sql/planner.ts`. */
 export interface StatementPlanner {

@@ -417,6 +417,15 @@ describe('extended protocol', () => {
     );
   });
 
+  test('a name taken twice undoes what the batch did before', async () => {
+    await check(
+      0,
+      [parse('s', BY_ID), sync()],
+      [parse('', "INSERT INTO w VALUES (55, 'x')"), bind('', ''), execute(''), parse('s', BY_ID), ...point(1), sync()],
+      [query('SELECT count(*) FROM w WHERE id = 55')],
+    );
+  });
+
   test('BEGIN, statements and COMMIT as prepared statements in one batch', async () => {
     const run = (sql: string): Uint8Array[] => [parse('', sql), bind('', ''), describePortal(''), execute('')];
     await check(

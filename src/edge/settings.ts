@@ -283,11 +283,6 @@ export class SessionSettings {
     for (const key of REPORTED) yield [RULES.get(key)?.name ?? key, this.get(key) ?? ''];
   }
 
-  /** The reported settings that differ from `before` (made by `reportedNow`). */
-  reportedNow(): ReadonlyMap<string, string> {
-    return new Map(this.reported());
-  }
-
   /** What a connection to the core made for this session is to be started with. */
   get startup(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.#startup);

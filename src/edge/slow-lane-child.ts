@@ -110,8 +110,9 @@ export function serveSlowLane(port: MessagePort<SlowChunk, SlowRequest>): void {
 
 function nextChunk(running: Running, rowsMax: number): SlowChunk {
   if (running.mayFail && !running.sent && rowsMax === 0) return collected(running);
+  const chunk = readChunk(running, rowsMax);
   running.sent = true;
-  return readChunk(running, rowsMax);
+  return chunk;
 }
 
 /** All chunks are made before the first is sent. */
