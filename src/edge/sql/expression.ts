@@ -7,6 +7,7 @@ import { sqlLiteral } from '../../replica/values.ts';
 import { writeText } from './bind.ts';
 import { Forward } from './forward.ts';
 import { type Binding, NEED_TIMEZONE_UTC, type SessionValue, type Writer } from './plan.ts';
+import { type Shadows, shadowedIn } from './shadows.ts';
 import { type TypeFacts, typeFacts } from './types.ts';
 
 /** How texts of an expression compare. */
@@ -86,6 +87,7 @@ const BINDINGS_COUNT_MAX = 5_000;
 /** One statement being planned: gathers bindings, tables and needs. */
 export class Draft {
   readonly catalogue: Catalogue;
+  readonly shadows: Shadows;
   readonly bindings: Binding[] = [];
   /** Types of $1..$n; 0 while not known. */
   readonly parameterTypes: number[];
@@ -111,14 +113,15 @@ export class Draft {
     readonly parameterTypes: readonly number[];
     readonly text: string;
     readonly liftable: ReadonlyMap<number, number>;
-    /** See `shadowedIn`. */
-    readonly shadowed: ReadonlySet<string>;
+    readonly shadows: Shadows;
+    readonly searchPath: readonly string[];
   }) {
     this.catalogue = options.catalogue;
     this.parameterTypes = [...options.parameterTypes];
     this.#liftable = options.liftable;
     this.#text = options.text;
-    this.#shadowed = options.shadowed;
+    this.shadows = options.shadows;
+    this.#shadowed = shadowedIn(options.shadows, options.searchPath);
   }
 
   nextRelation(): number {

@@ -22,7 +22,7 @@ import type {
 import { PlanCache } from './plan-cache.ts';
 import { type OutputColumn, SelectPlanner } from './select.ts';
 import { sessionStatement } from './session-statements.ts';
-import { NO_SHADOWS, type Shadows, shadowedIn } from './shadows.ts';
+import { NO_SHADOWS, type Shadows } from './shadows.ts';
 import { typeByName, typeLength } from './types.ts';
 import { list, names } from './translate.ts';
 import { mayWrite } from './writes.ts';
@@ -286,7 +286,8 @@ function planSelect(
     catalogue,
     parameterTypes: context.parameterTypes,
     text: context.text,
-    shadowed: shadowedIn(shadows, path),
+    shadows,
+    searchPath: path,
     liftable: new Map(normalized.starts.map((start, index) => [start, index])),
   });
   const query = new SelectPlanner({ draft, session, offset: context.offset }).select(select, null);

@@ -1,10 +1,11 @@
 // Functions, operators and casts of the database that could be chosen instead of a built-in one. `length(v)` of a varchar
 // means pg_catalog.length(text), unless somebody has made a length(varchar) that search_path finds: it would fit better.
 // What is named here is forwarded. Those that take a type of the database's own cannot be meant by built-in types, and are
-// left out.
+// left out. So are relations, whose names search_path finds first, when two schemas have one of a name: a view in front of a
+// table is not replicated, but it is what is meant.
 
 export interface Shadows {
-  /** `function schema.name` and `operator schema.name`. */
+  /** `function schema.name`, `operator schema.name`, `relation schema.name`. */
   readonly names: ReadonlySet<string>;
   /** An implicit cast from a built-in type exists: it could make anything fit. */
   readonly hasImplicitCasts: boolean;
@@ -12,7 +13,7 @@ export interface Shadows {
 
 export const NO_SHADOWS: Shadows = { names: new Set(), hasImplicitCasts: false };
 
-/** One column of texts: `function schema.name`, `operator schema.name` or `cast`. For Postgres 15 to 18. */
+/** One column of texts: kind and `schema.name`, or `cast`. For Postgres 15 to 18. */
 export const SHADOWS_SQL = `SELECT DISTINCT 'function ' || n.nspname || '.' || p.proname
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   WHERE p.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -21,12 +22,23 @@ export const SHADOWS_SQL = `SELECT DISTINCT 'function ' || n.nspname || '.' || p
 UNION ALL SELECT DISTINCT 'operator ' || n.nspname || '.' || o.oprname
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
   WHERE o.oid >= 16384 AND n.nspname <> 'pg_catalog' AND o.oprleft < 16384 AND o.oprright < 16384
+UNION ALL SELECT 'relation ' || n.nspname || '.' || c.relname
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+    AND EXISTS (SELECT FROM pg_catalog.pg_class o JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace
+      WHERE o.relname = c.relname AND o.oid <> c.oid AND m.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+        AND m.nspname !~ '^pg_(temp|toast_temp)_')
 UNION ALL SELECT DISTINCT 'cast' FROM pg_catalog.pg_cast c
   WHERE c.oid >= 16384 AND c.castcontext = 'i' AND c.castsource < 16384`;
 
 /** From the rows of SHADOWS_SQL. */
 export function shadowsOf(rows: readonly string[]): Shadows {
   return { names: new Set(rows.filter((row) => row !== 'cast')), hasImplicitCasts: rows.includes('cast') };
+}
+
+/** Whether the database has a relation of this name in two schemas, and one of them is this. */
+export function hasRelation(shadows: Shadows, schema: string, name: string): boolean {
+  return shadows.names.has(`relation ${schema}.${name}`);
 }
 
 /** `function name` and `operator name` of those that a search path finds. */

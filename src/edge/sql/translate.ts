@@ -221,6 +221,8 @@ export class Translator {
       for (const schema of this.#session.searchPath) {
         const type = catalogue.findType(schema, name);
         if (type !== undefined) return usable(type);
+        // Every table is a type, too.
+        if (catalogue.find(schema, name) !== undefined) return 0;
       }
     }
     return 0;
