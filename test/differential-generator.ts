@@ -277,6 +277,7 @@ export class Generator {
       () => `${inner()} ${this.#pick(['', 'NOT '])}BETWEEN ${inner()} AND ${inner()}`,
       () =>
         `${inner()} ${this.#pick(['', 'NOT '])}IN (${this.#times(1 + this.#below(3), () => this.#pick(LITERALS[kind])).join(', ')})`,
+      () => `${inner('text')} ${this.#pick(['', 'NOT '])}ILIKE ${this.#pick(PATTERNS)}`,
       () => `${inner('text')} ${this.#pick(['', 'NOT '])}LIKE ${this.#pick(PATTERNS)}`,
       () =>
         `${inner('text')} = ANY (${this.#columns.some((column) => column.sql === 'a0.mood') ? 'a0.texts' : "'{abc,NULL,zz}'::text[]"})`,

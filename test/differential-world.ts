@@ -9,8 +9,9 @@ import { bindPlan } from '../src/edge/sql/bind.ts';
 import { registerFunctions } from '../src/edge/sql/functions.ts';
 import { loadParser } from '../src/edge/sql/parse.ts';
 import type { LocalPlan, Plan, Planned, PlanningSession } from '../src/edge/sql/plan.ts';
-import { Planner } from '../src/edge/sql/planner.ts';
+import { Planner, PLANNER_DEFAULTS } from '../src/edge/sql/planner.ts';
 import { readText } from '../src/edge/sql/read.ts';
+import { SHADOWS_SQL, type Shadows, shadowsOf } from '../src/edge/sql/shadows.ts';
 import { Catalogue } from '../src/replica/catalogue.ts';
 import { ReplicaLoader } from '../src/replica/loader.ts';
 import { Sqlite } from '../src/replica/sqlite.ts';
@@ -36,17 +37,23 @@ export interface Question {
 export class DifferentialWorld implements AsyncDisposable {
   readonly planner: Planner;
   readonly catalogue: Catalogue;
+  readonly shadows: Shadows;
   readonly sqlite: Sqlite;
   readonly #client: pg.Client;
   readonly #directory: string;
   readonly session: PlanningSession = { searchPath: ['public'], key: 'public' };
 
-  private constructor(catalogue: Catalogue, sqlite: Sqlite, client: pg.Client, directory: string) {
+  private constructor(catalogue: Catalogue, sqlite: Sqlite, client: pg.Client, directory: string, shadows: Shadows) {
     this.catalogue = catalogue;
     this.sqlite = sqlite;
     this.#client = client;
     this.#directory = directory;
-    this.planner = new Planner(() => catalogue);
+    this.planner = new Planner(
+      () => catalogue,
+      PLANNER_DEFAULTS,
+      () => shadows,
+    );
+    this.shadows = shadows;
   }
 
   /** Runs `schema` in `database`, then copies every table of it. */
@@ -95,7 +102,9 @@ export class DifferentialWorld implements AsyncDisposable {
     loader.finish(testPosition(1n));
     const sqlite = new Sqlite(path, { mode: 'read' });
     registerFunctions(sqlite);
-    return new DifferentialWorld(catalogue, sqlite, client, directory);
+    const { rows: facts } = await client.query<string[]>({ text: SHADOWS_SQL, rowMode: 'array' });
+    const shadows = shadowsOf(facts.map((row) => row[0] as string));
+    return new DifferentialWorld(catalogue, sqlite, client, directory, shadows);
   }
 
   plan({ sql, types = [], parameters }: Question): Planned {

@@ -126,6 +126,9 @@ export function writeText(
       return catalogue.type(typeOid)?.enumLabels.includes(text) ? text : undefined;
     case 'like':
       return globOf(text);
+    case 'ilike':
+      // oxlint-disable-next-line no-control-regex
+      return /^[\x00-\x7f]*$/.test(text) ? globOf(text.toLowerCase()) : undefined;
     case 'limit':
     case 'offset': {
       const value = bigInteger(text);

@@ -5,7 +5,7 @@ import { type Answer, describePlan, DifferentialWorld, type Question } from '../
 import { fuzz } from '../../../test/differential-generator.ts';
 import { SCHEMA } from '../../../test/differential-schema.ts';
 import { startPostgres, type TestPostgres } from '../../../test/harness.ts';
-import { Planner } from './planner.ts';
+import { Planner, PLANNER_DEFAULTS } from './planner.ts';
 import { FORWARDED, LOCAL, PARAMETERIZED } from '../../../test/differential-statements.ts';
 
 let postgres: TestPostgres;
@@ -48,7 +48,11 @@ describe('left to the core', () => {
   for (const [sql, reason] of FORWARDED) {
     test(sql, () => {
       // A planner of its own: another statement's plan may serve this one until its constants are bound.
-      const { plan } = new Planner(() => world.catalogue).statement(sql, [], world.session);
+      const { plan } = new Planner(
+        () => world.catalogue,
+        PLANNER_DEFAULTS,
+        () => world.shadows,
+      ).statement(sql, [], world.session);
       expect(describePlan(plan)).toStartWith(`${reason}: `);
     });
   }

@@ -41,6 +41,13 @@ export function registerFunctions(sqlite: Sqlite): void {
       return formatDecimal(compute(parseDecimal(a as string), Number(scale)));
     });
   }
+  for (const name of ['lower', 'upper'] as const) {
+    sqlite.function(`skerry_${name}`, (text) => {
+      if (text === null) return null;
+      if (!ASCII.test(text as string)) throw new RangeError('letters that change case by a locale');
+      return name === 'lower' ? (text as string).toLowerCase() : (text as string).toUpperCase();
+    });
+  }
   sqlite.function('skerry_extract', (field, stored) =>
     stored === null ? null : extractField(field as string, stored as string),
   );
@@ -88,6 +95,8 @@ export function registerFunctions(sqlite: Sqlite): void {
     });
   }
 }
+
+const ASCII = /^[\x00-\x7f]*$/;
 
 interface Extreme {
   readonly text: SqliteValue;

@@ -130,6 +130,8 @@ export type Writer =
   | 'enum'
   /** A LIKE pattern as the equal GLOB pattern. */
   | 'like'
+  /** The same for ILIKE, in small letters; patterns with other than ASCII are left to the core. */
+  | 'ilike'
   /** LIMIT: NULL is no limit; negative is refused. */
   | 'limit'
   /** OFFSET: NULL is 0; negative is refused. */

@@ -5,6 +5,7 @@ import { OID } from '../../pg/oid.ts';
 import { coerce } from './coerce.ts';
 import { orderKey } from './compare.ts';
 import {
+  DEFAULT_COLLATION,
   type Draft,
   type Expression,
   derived,
@@ -31,12 +32,29 @@ interface ProvenFunction {
 
 const { text, int4, int8, bool, bytea, numeric } = OID;
 
-/** Collations under which lower() and upper() change ASCII letters only. */
-function requirePosix(operands: readonly Expression[]): void {
+/**
+ * SQL that changes the case of ASCII letters, where that is what the collation does. Other letters depend on the locale: C
+ * leaves them alone, under the database's own collation they make the statement be forwarded.
+ */
+export function asciiCase(name: 'lower' | 'upper', operands: readonly Expression[], draft: Draft): string {
   const collation = mergeCollations(operands);
-  if (collation === null || collation === 'conflict' || (collation.oid !== 950 && collation.oid !== 951)) {
-    throw new Forward('collation', 'letters change case by a locale');
+  if (collation !== null && collation !== 'conflict') {
+    if (collation.oid === 950 || collation.oid === 951) return name;
+    if (collation.oid === DEFAULT_COLLATION && draft.shadows.isCaseAscii) {
+      draft.mayFail = true;
+      return `skerry_${name}`;
+    }
   }
+  throw new Forward('collation', 'letters change case by a locale');
+}
+
+function caseFunction(name: 'lower' | 'upper', terms: readonly Term[], draft: Draft): Expression {
+  const operand = coerce(terms[0] as Term, text, draft);
+  const call = asciiCase(name, [operand], draft);
+  return derived(operand.facts, [operand], () => `${call}(${operand.value()})`, {
+    collation: operand.collation,
+    nullable: operand.nullable,
+  });
 }
 
 /** Positions, lengths and scales beyond this are left to the core. */
@@ -67,8 +85,6 @@ const FUNCTIONS: readonly ProvenFunction[] = [
   { name: 'length', parameters: [bytea], result: int4, sql: (a) => `length(${a})` },
   { name: 'octet_length', parameters: [text], result: int4, sql: (a) => `length(CAST(${a} AS BLOB))` },
   { name: 'octet_length', parameters: [bytea], result: int4, sql: (a) => `length(${a})` },
-  { name: 'lower', parameters: [text], result: text, sql: (a) => `lower(${a})`, check: requirePosix },
-  { name: 'upper', parameters: [text], result: text, sql: (a) => `upper(${a})`, check: requirePosix },
   { name: 'btrim', parameters: [text], result: text, sql: (a) => `trim(${a}, ' ')` },
   { name: 'ltrim', parameters: [text], result: text, sql: (a) => `ltrim(${a}, ' ')` },
   { name: 'rtrim', parameters: [text], result: text, sql: (a) => `rtrim(${a}, ' ')` },
@@ -166,6 +182,9 @@ for (const proven of FUNCTIONS) byName.set(proven.name, [...(byName.get(proven.n
 
 /** A call of a plain function of pg_catalog. Throws Forward unless it is proven for these types. */
 export function callFunction(name: string, terms: readonly Term[], draft: Draft): Expression {
+  if ((name === 'lower' || name === 'upper') && terms.length === 1 && takes(text, terms[0] as Term)) {
+    return caseFunction(name, terms, draft);
+  }
   const candidates = byName.get(name) ?? [];
   for (const candidate of candidates) {
     if (candidate.parameters.length !== terms.length) continue;

@@ -6,7 +6,8 @@ test('what a database adds to the names of built-in functions and operators is f
   await using postgres = await startPostgres();
   const shadows = async (): Promise<string[]> =>
     (await postgres.sql(SHADOWS_SQL)).map((row) => String(Object.values(row)[0]));
-  expect(await shadows()).toEqual([]);
+  expect(await shadows()).toEqual(['case-ascii']);
+  expect(shadowsOf(await shadows()).isCaseAscii).toBe(true);
   await postgres.sql(`
     CREATE SCHEMA apart;
     CREATE TYPE mood AS ENUM ('a');

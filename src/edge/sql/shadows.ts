@@ -7,13 +7,16 @@
 export interface Shadows {
   /** `function schema.name`, `operator schema.name`, `relation schema.name`. */
   readonly names: ReadonlySet<string>;
+  /** True when the database's own collation changes the case of ASCII letters as everybody expects (Turkish does not). */
+  readonly isCaseAscii: boolean;
   /** An implicit cast from a built-in type exists: it could make anything fit. */
   readonly hasImplicitCasts: boolean;
 }
 
-export const NO_SHADOWS: Shadows = { names: new Set(), hasImplicitCasts: false };
+/** What is assumed while the core was never asked: nothing hides anything, and nothing is known of its letters. */
+export const NO_SHADOWS: Shadows = { names: new Set(), isCaseAscii: false, hasImplicitCasts: false };
 
-/** One column of texts: kind and `schema.name`, or `cast`. For Postgres 15 to 18. */
+/** One column of texts: kind and `schema.name`, `case-ascii` or `cast`. For Postgres 15 to 18. */
 export const SHADOWS_SQL = `SELECT DISTINCT 'function ' || n.nspname || '.' || p.proname
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   WHERE p.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -28,12 +31,20 @@ UNION ALL SELECT 'relation ' || n.nspname || '.' || c.relname
     AND EXISTS (SELECT FROM pg_catalog.pg_class o JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace
       WHERE o.relname = c.relname AND o.oid <> c.oid AND m.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
         AND m.nspname !~ '^pg_(temp|toast_temp)_')
+UNION ALL SELECT 'case-ascii' FROM pg_catalog.pg_database d
+  WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_encoding_to_char(d.encoding) = 'UTF8'
+    AND coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale', d.datctype) !~* '^(tr|az)'
+    AND d.datctype !~* '^(tr|az)'
 UNION ALL SELECT DISTINCT 'cast' FROM pg_catalog.pg_cast c
   WHERE c.oid >= 16384 AND c.castcontext = 'i' AND c.castsource < 16384`;
 
 /** From the rows of SHADOWS_SQL. */
 export function shadowsOf(rows: readonly string[]): Shadows {
-  return { names: new Set(rows.filter((row) => row !== 'cast')), hasImplicitCasts: rows.includes('cast') };
+  return {
+    names: new Set(rows.filter((row) => row.includes(' '))),
+    isCaseAscii: rows.includes('case-ascii'),
+    hasImplicitCasts: rows.includes('cast'),
+  };
 }
 
 /** Whether the database has a relation of this name in two schemas, and one of them is this. */

@@ -19,7 +19,7 @@ import {
 import { Forward } from './forward.ts';
 import type { Fields, Node } from './parse.ts';
 import { NEED_TIMEZONE_UTC, type PlanningSession, type SessionValue } from './plan.ts';
-import { callAggregate, callFunction, isAggregate } from './proven.ts';
+import { asciiCase, callAggregate, callFunction, isAggregate } from './proven.ts';
 import type { Found, Relation, RelationColumn, Scope } from './scope.ts';
 import { arrayOf, typeByName } from './types.ts';
 
@@ -266,8 +266,10 @@ export class Translator {
       case 'AEXPR_OP_ALL':
         if (name !== '<>') break;
         return this.#anyArray(true, fields, scope);
+      case 'AEXPR_ILIKE':
+        return this.#like(true, name === '!~~*', fields, scope);
       case 'AEXPR_LIKE':
-        return this.#like(name === '!~~', fields, scope);
+        return this.#like(false, name === '!~~', fields, scope);
       case 'AEXPR_BETWEEN':
       case 'AEXPR_NOT_BETWEEN': {
         const bounds = list((fields['rexpr'] as Node)['List']?.['items']);
@@ -313,7 +315,7 @@ export class Translator {
       return this.#arithmetic(name, left, right);
     }
     if (name === '->' || name === '->>') return this.#jsonb(name, left, right);
-    if (name === '~~' || name === '!~~') return this.#like(name === '!~~', fields, scope);
+    if (name === '~~' || name === '!~~') return this.#like(false, name === '!~~', fields, scope);
     throw new Forward('unproven-operator', name);
   }
 
@@ -437,37 +439,42 @@ export class Translator {
     });
   }
 
-  #like(negated: boolean, fields: Fields, scope: Scope): Expression {
+  /** LIKE and ILIKE, as GLOB: the pattern is a constant or a parameter, translated when it is bound. */
+  #like(isCaseless: boolean, negated: boolean, fields: Fields, scope: Scope): Expression {
     const [left, right] = this.#both(fields, scope);
-    if (isUntyped(left) || left.facts.family !== 'text')
+    if (isUntyped(left) || left.facts.family !== 'text') {
       throw new Forward('unproven-operator', 'LIKE on other than text');
+    }
+    const writer = isCaseless ? 'ilike' : 'like';
     let pattern: () => string;
     if (isUntyped(right)) {
       if (right.untyped === 'text') {
         const { constant } = right;
         const { lifting } = this.#draft;
-        this.#draft.check(constant, 'like', OID.text);
-        pattern = () => this.#draft.constant(constant, 'like', OID.text, lifting);
+        this.#draft.check(constant, writer, OID.text);
+        pattern = () => this.#draft.constant(constant, writer, OID.text, lifting);
       } else if (right.untyped === 'parameter') {
         const { index } = right;
         this.#draft.inferParameter(index, OID.text);
-        pattern = () => this.#draft.parameter(index, 'like');
+        pattern = () => this.#draft.parameter(index, writer);
       } else {
         pattern = () => 'NULL';
       }
     } else {
       const index = parameterIndex(fields['rexpr'] as Node);
-      if (index === null || right.facts.family !== 'text')
+      if (index === null || right.facts.family !== 'text') {
         throw new Forward('unproven-operator', 'LIKE with a computed pattern');
-      pattern = () => this.#draft.parameter(index, 'like');
+      }
+      pattern = () => this.#draft.parameter(index, writer);
     }
-    const collation = mergeCollations(isUntyped(right) ? [left] : [left, right]);
-    requireDeterministic(collation);
+    const operandsOf = isUntyped(right) ? [left] : [left, right];
+    requireDeterministic(mergeCollations(operandsOf));
+    const lower = isCaseless ? asciiCase('lower', operandsOf, this.#draft) : '';
     const operator = negated ? 'NOT GLOB' : 'GLOB';
     return derived(
       this.#draft.facts(OID.bool),
-      isUntyped(right) ? [left] : [left, right],
-      () => `(${left.value()} ${operator} ${pattern()})`,
+      operandsOf,
+      () => `(${isCaseless ? `${lower}(${left.value()})` : left.value()} ${operator} ${pattern()})`,
     );
   }
 
