@@ -62,6 +62,10 @@ const up = {
       default: 6400,
       help: 'Moves all ports together: core +40, relay +50 and +51, edge i +100+10i and +101+10i.',
     }),
+    tls: flag({
+      default: false,
+      help: 'Use TLS on all ports, with certificates made in the folder (as `skerry certs` does); edges log in with theirs.',
+    }),
     edges: whole({ min: 0, max: 100, default: 3, help: 'Number of edges to run.' }),
     sample: choice({
       of: ['auto', 'small', 'root-zone', 'none'],

@@ -24,10 +24,11 @@ export interface PlaceStatus {
 
 /** The status of the relay, then of each edge; all asked at once. */
 export async function askStatus(world: World, http: Http, clock: Clock): Promise<PlaceStatus[]> {
+  const tls = worldTls(world);
   return Promise.all(
     [world.relay, ...world.edges].map(async (place): Promise<PlaceStatus> => {
       try {
-        const response = await http.request(`${place.http}/status`, { timeoutMs: STATUS_TIMEOUT_MS });
+        const response = await http.request(`${place.http}/status`, { timeoutMs: STATUS_TIMEOUT_MS, tls });
         if (!response.ok) throw new Error(`HTTP ${response.status}`);
         return { place, status: (await response.json()) as RoleStatus, reason: '', atMs: clock.now() };
       } catch (error) {
@@ -35,6 +36,12 @@ export async function askStatus(world: World, http: Http, clock: Clock): Promise
       }
     }),
   );
+}
+
+/** Whom to trust when asking the roles of this world over https. */
+export function worldTls(world: World): { readonly ca?: string } {
+  const ca = world.tls === null ? null : readTextFile(world.tls.ca);
+  return ca === null ? {} : { ca };
 }
 
 /** Statements answered per second between two looks; null when there is no earlier one, or the role was restarted between. */

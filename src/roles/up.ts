@@ -35,6 +35,7 @@ import {
   writePrivate,
 } from '../runtime/files.ts';
 import { removeServerFolder, serverUser } from '../runtime/postgres.ts';
+import { makeCerts } from './certs.ts';
 import { prepareEmbeddedCore } from './core.ts';
 import { connectionTarget } from './connection.ts';
 import { CoreClient, sessionWorld } from './core-client.ts';
@@ -156,6 +157,7 @@ export class Up {
         embedded: layout.core === 'embedded',
         coreUrl: core.url,
         passFile: core.passFile,
+        certsDir: config.up.tls ? makeWorldCerts(dir, config.up.edges, clock) : null,
         ports,
       };
       const world = describeWorld(input);
@@ -194,6 +196,17 @@ export class Up {
   stop(): Promise<void> {
     return this.#dispose();
   }
+}
+
+/** Certificates for the roles of a world; those that are nearly over are issued again, since all who use them start now. */
+function makeWorldCerts(dir: string, edges: number, clock: Clock): string {
+  const certsDir = `${dir}/certs`;
+  const roles = ['relay', ...Array.from({ length: edges }, (_, index) => `edge-${index}`)];
+  const options = { dir: certsDir, hosts: ['localhost', '127.0.0.1', '::1'], renew: false, nowMs: clock.wall() };
+  const made = makeCerts({ ...options, roles });
+  const old = made.roles.filter((role) => role.warning !== null).map((role) => role.name);
+  if (old.length > 0) makeCerts({ ...options, roles: old, renew: true });
+  return certsDir;
 }
 
 /** Starts the relay, then all edges together; resolves when all of them serve. */

@@ -12,6 +12,7 @@ import { CHECKSUM_SETTINGS, checksumSql } from '../replica/checksum.ts';
 import { ClientSession, type QueryResult } from '../session/client-session.ts';
 import { sqlLiteral, tableImagesSql } from '../stream/source/catalogue-sql.ts';
 import { sessionWorld } from './core-client.ts';
+import { worldTls } from './status.ts';
 import type { VerifyPlaces } from './verify.ts';
 import type { Place, World } from './world.ts';
 import { connectionTarget } from './connection.ts';
@@ -38,8 +39,9 @@ export interface VerifyWorld {
 export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
   const { world, http } = options;
   const { name } = world.relay;
+  const tls = worldTls(world);
   const relay = (path: string, method: string, timeoutMs: number): Promise<unknown> =>
-    ask(http, name, `${world.relay.http}${path}`, { method, timeoutMs, headers: options.peerHeaders });
+    ask(http, name, `${world.relay.http}${path}`, { method, timeoutMs, headers: options.peerHeaders, tls });
   return {
     async holdRelay() {
       await relay(`/hold?ms=${HOLD_MS}`, 'POST', HOLD_TIMEOUT_MS);
@@ -58,7 +60,10 @@ export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
       ...world.edges.map((edge: Place) => ({
         name: edge.name,
         ask: async () =>
-          (await ask(http, edge.name, `${edge.http}/checksum`, { timeoutMs: CHECKSUM_TIMEOUT_MS })) as ChecksumReport,
+          (await ask(http, edge.name, `${edge.http}/checksum`, {
+            timeoutMs: CHECKSUM_TIMEOUT_MS,
+            tls,
+          })) as ChecksumReport,
       })),
     ],
   };

@@ -28,6 +28,8 @@ export interface World {
     /** libpq password file, when the core is embedded. */
     readonly passFile: string | null;
   };
+  /** The CA that signed the certificates of relay and edges; null when they do not use TLS. */
+  readonly tls: { readonly ca: string } | null;
   readonly relay: Place;
   readonly edges: readonly Place[];
 }
@@ -64,26 +66,32 @@ export interface WorldInput {
   /** postgres:// URL of the core, with its password. */
   readonly coreUrl: string;
   readonly passFile: string | null;
+  /** Folder with `ca.crt` and a certificate per role; null without TLS. */
+  readonly certsDir: string | null;
   readonly ports: WorldPorts;
 }
 
 export function describeWorld(input: WorldInput): World {
-  const { ports } = input;
+  const { ports, certsDir } = input;
   const target = parseConnectionString(input.coreUrl);
+  const ca = certsDir === null ? null : `${certsDir}/ca.crt`;
+  const scheme = ca === null ? 'http' : 'https';
+  const verified = ca === null ? '' : `?sslmode=verify-full&sslrootcert=${encodeURIComponent(ca)}`;
   const [user, database] = [encodeURIComponent(target.user), encodeURIComponent(target.database)];
   return {
     pid: input.pid,
     dir: input.dir,
     core: { embedded: input.embedded, url: shownUrl(target), passFile: input.passFile },
+    tls: ca === null ? null : { ca },
     relay: {
       name: 'relay',
-      pg: `postgres://${PEER_USER}@127.0.0.1:${ports.relay}/${database}`,
-      http: `http://127.0.0.1:${ports.relayHttp}`,
+      pg: `postgres://${PEER_USER}@127.0.0.1:${ports.relay}/${database}${verified}`,
+      http: `${scheme}://127.0.0.1:${ports.relayHttp}`,
     },
     edges: ports.edges.map((port, index) => ({
       name: `edge-${index}`,
-      pg: `postgres://${user}@127.0.0.1:${port.pg}/${database}`,
-      http: `http://127.0.0.1:${port.http}`,
+      pg: `postgres://${user}@127.0.0.1:${port.pg}/${database}${verified}`,
+      http: `${scheme}://127.0.0.1:${port.http}`,
     })),
   };
 }
@@ -107,6 +115,7 @@ export function relayConfig(input: WorldInput, config: Config, peerPasswordFile:
       httpPort: input.ports.relayHttp,
       peerUser: PEER_USER,
       peerPasswordFile,
+      ...tlsFiles(input, 'relay'),
       ephemeral: config.up.ephemeral,
     },
   };
@@ -128,13 +137,21 @@ export function edgeConfig(input: WorldInput, config: Config, index: number, pee
       port: port.pg,
       httpPort: port.http,
       upstreamUrl: `postgres://127.0.0.1:${input.ports.relay}/${encodeURIComponent(parseConnectionString(input.coreUrl).database)}`,
-      upstreamHttpUrl: `http://127.0.0.1:${input.ports.relayHttp}`,
+      upstreamHttpUrl: `${input.certsDir === null ? 'http' : 'https'}://127.0.0.1:${input.ports.relayHttp}`,
       peerUser: PEER_USER,
-      peerPasswordFile,
+      // With a certificate of its own an edge needs no shared password.
+      peerPasswordFile: input.certsDir === null ? peerPasswordFile : '',
+      ...tlsFiles(input, name),
       // Said in the file, not a default: on one machine, for one person, on loopback only (I11).
       clientAuth: 'trust-loopback',
     },
   };
+}
+
+function tlsFiles(input: WorldInput, name: string): Record<string, string> {
+  const { certsDir } = input;
+  if (certsDir === null) return {};
+  return { tlsCert: `${certsDir}/${name}.crt`, tlsKey: `${certsDir}/${name}.key`, tlsCa: `${certsDir}/ca.crt` };
 }
 
 /** Commands that people can paste; shown when the world is ready. */
@@ -147,7 +164,9 @@ export function commandsToTry(world: World): string[] {
   const prefix = world.core.passFile === null ? '' : `PGPASSFILE=${shellQuote(world.core.passFile)} `;
   return [
     `${prefix}${psql(world.core.url)}   # the core`,
-    ...world.edges.map((edge) => `${psql(edge.pg)}   # ${edge.name}`),
+    ...world.edges.map(
+      (edge) => `${world.tls === null ? psql(edge.pg) : `psql ${shellQuote(edge.pg)}`}   # ${edge.name}`,
+    ),
   ];
 }
 

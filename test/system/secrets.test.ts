@@ -86,7 +86,7 @@ async function conversation(up: RunningUp): Promise<string> {
   ];
   for (const statement of statements) {
     said.push(
-      JSON.stringify(await client.unsafe(statement).catch((error: Error) => ({ ...error, text: error.message }))),
+      JSON.stringify(await client.unsafe(statement).catch((error: Error) => [Object.entries(error), error.message])),
     );
   }
   await client.close();

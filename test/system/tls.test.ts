@@ -4,7 +4,8 @@ import { expect, test } from 'bun:test';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, startPostgres, temporaryFolder, waitFor } from '../harness.ts';
-import { skerry, spawnRole, startRole } from '../skerry.ts';
+import type { RoleStatus } from '../../src/contracts/health.ts';
+import { skerry, spawnRole, startRole, startUp } from '../skerry.ts';
 
 test('relay and edge run with certificates of our own authority, and an edge that trusts another one stays out', async () => {
   using folder = temporaryFolder();
@@ -86,3 +87,24 @@ async function expectRefused(action: Promise<unknown>): Promise<void> {
   );
   expect(error).not.toBeNull();
 }
+
+test('skerry up --tls: all ports speak TLS, edges log in with their certificates, status and verify trust the CA', async () => {
+  using folder = temporaryFolder();
+  const dir = join(folder.path, 'world');
+  await using up = await startUp(['--dir', dir, '--tls', '--edges', '2', '--sample', 'none']);
+  const { core, edges, relay } = up.ready;
+  expect([relay, ...edges].every((place) => place.http.startsWith('https://'))).toBe(true);
+  const tlsOptions = { ca: readFileSync(join(dir, 'certs', 'ca.crt'), 'utf8') };
+  const password = readFileSync(join(dir, 'core-password'), 'utf8').trim();
+  const onCore = new Bun.SQL({ url: core.url.replace('@', `:${password}@`), max: 1, tls: false });
+  await onCore.unsafe(`create table t (id int primary key, a text); insert into t values (1, 'x')`).simple();
+  await onCore.close();
+  const onEdge = new Bun.SQL({ url: edges[1]?.pg.replace(/\?.*/, '') as string, max: 1, tls: tlsOptions as never });
+  await waitFor('the row is there', async () => (await onEdge.unsafe('select a from t')).length === 1);
+  await onEdge.close();
+  const status = (await (await fetch(`${relay.http}/status`, { tls: tlsOptions } as RequestInit)).json()) as RoleStatus;
+  expect(status.subscribers.map((one) => one.name)).toEqual(expect.arrayContaining(['edge-0', 'edge-1']));
+  expect((await skerry(['status', '--dir', dir])).code).toBe(0);
+  expect((await skerry(['verify', '--wait', '--dir', dir])).out).toContain('equal');
+  expect(readFileSync(join(dir, 'edge-0.yaml'), 'utf8')).not.toContain('peer-password');
+});
