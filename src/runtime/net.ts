@@ -27,6 +27,9 @@ const ALPN = Buffer.from('\x0apostgresql', 'latin1');
 
 const NAME_MISMATCH = 'ERR_TLS_CERT_ALTNAME_INVALID';
 
+/** Handshakes that Bun calls failed although TLS works: what is wrong is the certificate, and only the caller knows whether it counts. */
+const CERTIFICATE_ERRORS: ReadonlySet<string> = new Set([NAME_MISMATCH, 'CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
+
 /** After our end, the peer gets this long to end its side. */
 const LINGER_MS = 2_000;
 
@@ -332,9 +335,8 @@ class BunConnection implements Connection {
     if (handshake === null) return;
     this.#handshake = null;
     this.#socket = socket;
-    // Success says only that TLS works; whether the certificate is trusted is in the facts. One exception: a name that does
-    // not match counts as a failure for Bun, though it may not count for the caller.
-    if (!success && errorCode(error) !== NAME_MISMATCH) {
+    // Success says only that TLS works; whether the certificate is trusted is in the facts.
+    if (!success && !CERTIFICATE_ERRORS.has(errorCode(error))) {
       const fault = tlsFault(error === null ? 'the peer does not speak TLS' : errorText(error), error);
       this.destroy(fault);
       handshake.reject(fault);

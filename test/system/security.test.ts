@@ -21,6 +21,7 @@ import {
   waitFor,
 } from '../harness.ts';
 import { sessionWorld } from '../session-world.ts';
+import { startToyServer } from '../toy-server.ts';
 import { type RunningRole, skerry, spawnRole, startRole } from '../skerry.ts';
 
 const ADDRESS = Object.values(networkInterfaces())
@@ -140,6 +141,50 @@ describe.skipIf(ADDRESS === undefined)('beyond loopback', () => {
       const row = await ask(`https://${address}:${edgeHttp}/kv/t/2`, { ...pair('app') });
       return row.status === 200 && (await row.text()).includes('and later');
     });
+  });
+
+  test('a relay behind the relay logs in and takes its snapshot with its certificate', async () => {
+    const file = relayConfig(
+      {
+        name: 'relay-2',
+        ...own(),
+        host: '127.0.0.1',
+        client_certificates: 'accept',
+        upstream_url: `postgres://${address}:${relayPort}/postgres`,
+        upstream_http_url: `https://${address}:${relayHttp}`,
+        ...tls('edge-1'),
+      },
+      'relay-2',
+    );
+    await using second = await startRole('relay', file);
+    expect(second.isReady()).toBe(true);
+    await waitFor('it is known under its name', async () => {
+      const response = await ask(`https://${address}:${relayHttp}/status`, pair('edge-0'));
+      return ((await response.json()) as RoleStatus).subscribers.some((one) => one.name === 'relay-2');
+    });
+  });
+
+  test('an upstream whose certificate is over is not trusted', async () => {
+    const over = { fromMs: Date.now() - 2 * DAY_MS, untilMs: Date.now() - DAY_MS };
+    const old = issueFrom('certs', 'relay', over, '127.0.0.1');
+    await using server = await startToyServer({ tls: old, passwords: { ann: PASSWORD } });
+    const connect = (sslMode: string): Promise<string> => {
+      const url = `postgres://ann:${encodeURIComponent(PASSWORD)}@127.0.0.1:${server.port}/db?sslmode=${sslMode}`;
+      return ClientSession.connect(sessionWorld(), { target: parseConnectionString(url), tls: { ca } }).then(
+        async (session) => {
+          await session.close();
+          return 'in';
+        },
+        (error: Fault) => `${error.code}: ${error.message}`,
+      );
+    };
+    for (const mode of ['verify-ca', 'verify-full', 'require']) {
+      expect(await connect(mode)).toBe(
+        "tls-untrusted: the server's certificate is not trusted: certificate has expired",
+      );
+    }
+    // As with libpq: encrypted, and nothing else was asked for.
+    expect(await connect('prefer')).toBe('in');
   });
 
   test("the relay's HTTP port tells strangers whether it serves, and nothing else", async () => {
@@ -309,8 +354,13 @@ describe.skipIf(ADDRESS === undefined)('beyond loopback', () => {
     });
   });
 
-  function issueFrom(dir: string, commonName: string, validity: { fromMs: number; untilMs: number }): PemPair {
+  function issueFrom(
+    dir: string,
+    commonName: string,
+    validity: { fromMs: number; untilMs: number },
+    host = address,
+  ): PemPair {
     const authority = { cert: pem(dir, 'ca.crt'), key: pem(dir, 'ca.key') };
-    return issueCertificate(authority, { commonName, hosts: [address], validity });
+    return issueCertificate(authority, { commonName, hosts: [host], validity });
   }
 });
