@@ -80,6 +80,15 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     expect(edge.lines.filter((line) => line.includes('replica.unusable'))).toEqual([]);
   }
 
+  test(`${version}: a user's tables in schema skerry, our own, are tables like any other`, async () => {
+    await check(`
+      create type skerry.flavour as enum ('sweet', 'salty');
+      create table skerry.mine (id int primary key, f skerry.flavour);
+      insert into skerry.mine values (1, 'sweet');
+      alter table skerry.mine add column note text default 'n';
+      update skerry.mine set f = 'salty'`);
+  });
+
   test(`${version}: the first copy equals the core`, () => check(''));
 
   test(`${version}: inserts, updates, deletes, an unchanged TOAST value, NULLs`, () =>

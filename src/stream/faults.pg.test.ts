@@ -104,6 +104,20 @@ test('a core that is killed and comes back is followed again', async () => {
   expect(said(edge, 'replica.unusable')).toBe(false);
 });
 
+test('INVARIANT_I3: garbage under our own message prefix is left out and told; the rows around it arrive', async () => {
+  await using all = await world();
+  const { postgres, relay, edge } = all;
+  await postgres.sql(`begin; insert into t values (600, 'before it');
+    select pg_logical_emit_message(true, 'skerry.schema', 'not json');
+    select pg_logical_emit_message(true, 'skerry.rows', '{}');
+    insert into t values (601, 'behind it'); commit`);
+  await caughtUp(postgres, edge);
+  await equal(postgres, edge);
+  expect(relay.lines.filter((line) => line.includes('relay.message-ignored')).length).toBe(2);
+  expect(said(relay, 'relay.upstream-lost')).toBe(false);
+  expect(said(edge, 'replica.unusable')).toBe(false);
+});
+
 for (const [what, action, words] of [
   ['dropped', `select pg_drop_replication_slot('skerry_relay')`, 'the replication slot is gone'],
   [

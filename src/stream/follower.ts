@@ -43,6 +43,8 @@ export interface FollowerDeps extends SessionWorld {
 }
 
 const RECONNECT = { firstMs: 50, maxMs: 5000 } as const;
+/** Between one snapshot and the next, when the first did not help. */
+const SNAPSHOT_AGAIN = { firstMs: 500, maxMs: 60_000 } as const;
 
 /** Faults after which only a snapshot helps. */
 const UNUSABLE = new Set([
@@ -72,6 +74,9 @@ export class Follower implements Service {
   readonly #options: ReplicaOptions;
   readonly #client: ClientOptions;
   readonly #backoff: Backoff;
+  readonly #snapshotBackoff: Backoff;
+  /** True from a snapshot until a commit was applied to it: until then nothing shows that it helped. */
+  #isSnapshotUnproven = false;
   #writer: ReplicaWriter | null = null;
   #state: ReplicaState = {
     state: 'starting',
@@ -104,6 +109,7 @@ export class Follower implements Service {
       serverMajorMin: 0,
     };
     this.#backoff = new Backoff(deps.random, RECONNECT);
+    this.#snapshotBackoff = new Backoff(deps.random, SNAPSHOT_AGAIN);
   }
 
   get state(): ReplicaState {
@@ -134,7 +140,9 @@ export class Follower implements Service {
       this.#deps.log.error('replica.unusable', {
         message: `the replica cannot go on: ${message}; it is replaced by a snapshot`,
       });
+      if (this.#isSnapshotUnproven) await sleepQuietly(this.#deps.clock, this.#snapshotBackoff.next(), signal);
       await this.#bootstrapUntilDone(message, signal);
+      this.#isSnapshotUnproven = true;
       return;
     }
     // Louder the longer it lasts.
@@ -304,7 +312,13 @@ export class Follower implements Service {
   /** Commits what is applied and tells it. Called often; does nothing when nothing changed. */
   #commit(writer: ReplicaWriter, upstreamPosition: Lsn): void {
     if (writer.isInTransaction) return;
-    if (writer.pendingTransactions > 0) writer.flush();
+    if (writer.pendingTransactions > 0) {
+      writer.flush();
+      if (this.#isSnapshotUnproven) {
+        this.#isSnapshotUnproven = false;
+        this.#snapshotBackoff.reset();
+      }
+    }
     this.#covered = max(this.#covered, writer.position.lsn);
     const upstream = max(upstreamPosition, this.#covered);
     if (this.#covered === this.#state.position && upstream === this.#state.upstreamPosition) return;

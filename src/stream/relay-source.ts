@@ -4,6 +4,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Disk } from '../base/disk.ts';
 import { Fault } from '../base/fault.ts';
+import type { Log } from '../observe/log.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import type { Hub } from './hub.ts';
 import { ASSEMBLER_DEFAULTS, Assembler, type AssemblerSink } from './source/assemble.ts';
@@ -39,7 +40,11 @@ export class HubFeeder implements StreamReceiver {
   /** Called at the first sign of life of the connection. */
   onHeard: () => void = () => {};
 
-  constructor(deps: { readonly disk: Disk; readonly clock: Clock }, hub: Hub, options: HubFeederOptions) {
+  constructor(
+    deps: { readonly disk: Disk; readonly clock: Clock; readonly log: Log },
+    hub: Hub,
+    options: HubFeederOptions,
+  ) {
     this.#hub = hub;
     this.#clock = deps.clock;
     this.#upstreamLsn = hub.endLsn;
@@ -47,6 +52,10 @@ export class HubFeeder implements StreamReceiver {
       record: (record) => hub.record(record),
       adoptBig: (path, endLsn, bytes) => hub.log.adoptBig(path, endLsn, bytes),
       ...(options.relationChanged === undefined ? {} : { relationChanged: options.relationChanged }),
+      messageIgnored: (prefix) =>
+        deps.log.warn('relay.message-ignored', {
+          message: `left out a logical message with our prefix ${prefix} that is none of ours; nobody but skerry may emit these`,
+        }),
     };
     this.#assembler = new Assembler(
       deps.disk,

@@ -577,7 +577,7 @@ export class Relay implements Service {
       readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
     },
   ): Promise<void> {
-    const feeder = new HubFeeder(this.#deps, serving.hub, {
+    const feeder = new HubFeeder({ ...this.#deps, log: this.#log }, serving.hub, {
       spoolDirectory: `${this.#options.directory}/spool`,
       ...(from.relationChanged === undefined ? {} : { relationChanged: from.relationChanged }),
     });

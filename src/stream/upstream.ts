@@ -134,6 +134,7 @@ class RunningStream {
   #heard = false;
   #heardAtMs: number;
   #waiting = false;
+  #isBroken = false;
   #askedAtMs = 0;
 
   constructor(world: SessionWorld, receiver: StreamReceiver, timings: UpstreamTimings) {
@@ -152,7 +153,7 @@ class RunningStream {
       this.#stream = await session.startStream(command, {
         data: (buffer, start, end) => this.#data(session, buffer, start, end),
         flush: () => this.#flush(session),
-        ended: (error) => this.#ended.reject(error ?? upstreamEnded()),
+        ended: (error) => this.#broke(error ?? upstreamEnded()),
       });
       if (signal.aborted) return;
       this.#sendStatus(false);
@@ -160,7 +161,7 @@ class RunningStream {
         { everyMs: this.#timings.statusEveryMs, clock: this.#world.clock, signal: ending.signal },
         () => this.#tick(),
       );
-      status.catch((error: unknown) => this.#ended.reject(error));
+      status.catch((error: unknown) => this.#broke(error));
       await this.#ended.promise;
       this.#sendStatus(false);
     } finally {
@@ -171,7 +172,14 @@ class RunningStream {
     }
   }
 
+  /** The stream cannot go on. What has arrived already is not looked at any more: the next message may be past a gap. */
+  #broke(error: unknown): void {
+    this.#isBroken = true;
+    this.#ended.reject(error);
+  }
+
   #data(session: ClientSession, buffer: Buffer, start: number, end: number): void {
+    if (this.#isBroken) return;
     this.#heard = true;
     const kind = buffer[start];
     try {
@@ -185,17 +193,18 @@ class RunningStream {
         throw new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true });
       }
     } catch (error) {
-      this.#ended.reject(error);
+      this.#broke(error);
       session.pause();
     }
   }
 
   #flush(session: ClientSession): void {
+    if (this.#isBroken) return;
     try {
       const pending = this.#receiver.flush();
       if (pending !== null) this.#wait(session, pending);
     } catch (error) {
-      this.#ended.reject(error);
+      this.#broke(error);
       session.pause();
     }
   }
@@ -210,7 +219,7 @@ class RunningStream {
         this.#heardAtMs = this.#world.clock.now();
         session.resume();
       },
-      (error: unknown) => this.#ended.reject(error),
+      (error: unknown) => this.#broke(error),
     );
   }
 

@@ -5,7 +5,7 @@ import { must } from '../../base/assert.ts';
 import { crc32 } from '../../base/crc32.ts';
 import type { Disk } from '../../base/disk.ts';
 import { Fault } from '../../base/fault.ts';
-import { SCHEMA_MESSAGE_PREFIX, type SchemaChange } from '../../contracts/catalogue.ts';
+import { ROWS_MESSAGE_PREFIX, SCHEMA_MESSAGE_PREFIX, type SchemaChange } from '../../contracts/catalogue.ts';
 import { formatLsn, type Lsn } from '../../pg/lsn.ts';
 import {
   beginMessage,
@@ -55,6 +55,8 @@ export interface AssemblerSink {
    * change that no event trigger announced).
    */
   relationChanged?(relation: number, description: Uint8Array): Promise<Uint8Array | null>;
+  /** A message with one of our prefixes that is none of ours was left out: somebody else emitted it. */
+  messageIgnored?(prefix: string): void;
 }
 
 interface Open {
@@ -271,12 +273,24 @@ export class Assembler {
         throw unexpected('a transactional message outside a transaction');
       }
       const subxid = xidBytes === 0 ? 0 : uint32(buffer, start + 1);
-      if (open.defined.size > 0) hoistIfFilled(open, buffer, start, end, xidBytes);
+      const { prefix, content } = readLogicalMessage(plainMessage(buffer, start, end, xidBytes));
+      if (prefix === SCHEMA_MESSAGE_PREFIX || prefix === ROWS_MESSAGE_PREFIX) {
+        const ours = parseOurs(content);
+        if (ours === null) {
+          this.#sink.messageIgnored?.(prefix);
+          return null;
+        }
+        // `CREATE TABLE … AS`: rows come before the message that describes their table, so it is sent before them, too.
+        if (open.defined.size > 0 && prefix === SCHEMA_MESSAGE_PREFIX && CREATES_FILLED.has(ours.tag)) {
+          const plain = plainMessage(buffer, start, end, xidBytes);
+          const frames = frameOf(plain, walStart(buffer, start), walEnd(buffer, start), sentMicros(buffer, start));
+          open.hoisted.push({ relation: ALWAYS_SENT, version: 0, frames });
+        }
+      }
       open.buffer.append(buffer, start, end, xidBytes, subxid, 'message');
       return open.buffer.spill();
     }
-    const message = buffer.slice(start, end);
-    const plain = xidBytes === 0 ? message : withoutXid(message);
+    const plain = plainMessage(buffer, start, end, xidBytes);
     const lsn = uint64(plain, 2);
     // A message may begin where the commit before it ends; one byte further tells the two positions apart.
     const endLsn = lsn + 1n;
@@ -411,16 +425,20 @@ export class Assembler {
   }
 }
 
-/** `CREATE TABLE … AS`: rows come before the message that describes their table, so the message is sent before them, too. */
-function hoistIfFilled(open: Open, buffer: Uint8Array, start: number, end: number, xidBytes: number): void {
+/** A copy of the message as it stands outside a streamed block. */
+function plainMessage(buffer: Uint8Array, start: number, end: number, xidBytes: number): Uint8Array {
   const message = buffer.slice(start, end);
-  const plain = xidBytes === 0 ? message : withoutXid(message);
-  const { prefix, content } = readLogicalMessage(plain);
-  if (prefix !== SCHEMA_MESSAGE_PREFIX) return;
-  const change = JSON.parse(new TextDecoder().decode(content)) as SchemaChange;
-  if (!CREATES_FILLED.has(change.tag)) return;
-  const frames = frameOf(plain, walStart(buffer, start), walEnd(buffer, start), sentMicros(buffer, start));
-  open.hoisted.push({ relation: ALWAYS_SENT, version: 0, frames });
+  return xidBytes === 0 ? message : withoutXid(message);
+}
+
+/** The content of one of our messages; null when it cannot be: anybody may emit a message under any prefix. */
+function parseOurs(content: Uint8Array): SchemaChange | null {
+  try {
+    const parsed = JSON.parse(new TextDecoder().decode(content)) as SchemaChange | null;
+    return parsed?.version === 1 ? parsed : null;
+  } catch {
+    return null;
+  }
 }
 
 function withoutXid(message: Uint8Array): Uint8Array {

@@ -31,8 +31,7 @@ export function publishedSql(publication: string): string {
          WHERE a.attrelid = g.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')) AS attrs,
       pg_catalog.pg_get_expr(g.qual, g.relid) AS filter
     FROM pg_catalog.pg_get_publication_tables(${publication}) g
-    JOIN pg_catalog.pg_class gc ON gc.oid = g.relid AND gc.relpersistence = 'p'
-    JOIN pg_catalog.pg_namespace gn ON gn.oid = gc.relnamespace AND gn.nspname <> 'skerry')`;
+    JOIN pg_catalog.pg_class gc ON gc.oid = g.relid AND gc.relpersistence = 'p')`;
 }
 
 const COLLATION_IS_C = `CASE
@@ -125,7 +124,7 @@ export const TYPE_IMAGES_SQL = `SELECT coalesce(pg_catalog.json_agg(pg_catalog.j
   LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
   LEFT JOIN pg_catalog.pg_type et ON et.oid = t.typelem AND t.typcategory = 'A'
   LEFT JOIN pg_catalog.pg_class ec ON ec.oid = et.typrelid
-  WHERE t.oid >= 16384 AND n.nspname <> 'skerry' AND t.typtype <> 'p'
+  WHERE t.oid >= 16384 AND t.typtype <> 'p'
     AND coalesce(c.relkind, 'c') = 'c' AND coalesce(ec.relkind, 'c') = 'c'`;
 
 /**
