@@ -24,8 +24,6 @@ export const ARRAY_COUNT_MAX = 10_000;
 /** Bytes of a LIKE pattern; SQLite refuses patterns over 50,000. */
 const PATTERN_LENGTH_MAX = 10_000;
 
-const NO_PARAMETERS: readonly never[] = [];
-
 /** Values for ?1..?n of `plan.sql`, or null when the statement must be forwarded (`parameter-value`). */
 export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): SqliteValue[] | null {
   const values: SqliteValue[] = [];
@@ -52,20 +50,6 @@ export function bindPlan(plan: LocalPlan, bound: Bound, catalogue: Catalogue): S
     values.push(value);
   }
   return values;
-}
-
-/** The same for a statement without parameters: the hot path of the simple protocol. */
-export function bindLiterals(
-  plan: LocalPlan,
-  literals: readonly string[],
-  session: Bound['session'],
-  catalogue: Catalogue,
-) {
-  return bindPlan(plan, { parameters: NO_PARAMETERS, format: textFormat, literals, session }, catalogue);
-}
-
-function textFormat(): number {
-  return 0;
 }
 
 /** What NULL is for a writer. */
