@@ -82,6 +82,8 @@ export class Subscription {
     // Asks the log whether it still has the position, before anything is sent.
     if (this.#hub.newer(this.#sentLsn, 1) === null) void this.#hub.log.reader(this.#sentLsn);
     this.#hub.add(this);
+    // As Postgres does: a client that wants nothing beyond this position need not wait for a commit to learn so.
+    this.keepAlive(false);
     this.#pump();
   }
 

@@ -156,7 +156,8 @@ class RunningStream {
         ended: (error) => this.#broke(error ?? upstreamEnded()),
       });
       if (signal.aborted) return;
-      this.#sendStatus(false);
+      // An idle upstream says nothing by itself, and until it is heard nobody can know that the stream flows.
+      this.#sendStatus(true);
       const status = loop(
         { everyMs: this.#timings.statusEveryMs, clock: this.#world.clock, signal: ending.signal },
         () => this.#tick(),
