@@ -166,20 +166,7 @@ describe('names', () => {
   test('pg_catalog behind other schemas leaves everything to the core', () => {
     expect(forwarded('SELECT 1', { searchPath: ['public', 'pg_catalog'], key: 'x' }).reason).toBe('shadowed');
   });
-  test('a view in an earlier schema of the path is what is meant, though it is not replicated', () => {
-    const shadows = shadowsOf(['relation views.users', 'relation public.users']);
-    const planner = new Planner(
-      () => catalogue,
-      PLANNER_DEFAULTS,
-      () => shadows,
-    );
-    const reason = (searchPath: readonly string[]): string => {
-      const { plan: made } = planner.statement('SELECT * FROM users', [], { searchPath, key: searchPath.join() });
-      return made.kind === 'forward' ? made.reason : made.kind;
-    };
-    expect(reason(['views', 'public'])).toBe('unknown-table');
-    expect(reason(['public', 'views'])).toBe('local');
-    expect(reason(['empty', 'public'])).toBe('local');
+  test('names of the catalogue come before all others', () => {
     expect(forwarded('SELECT * FROM pg_stuff').reason).toBe('catalogue');
   });
   test('a function or operator of the database hides the built-in one', () => {

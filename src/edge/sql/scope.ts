@@ -9,7 +9,6 @@ import type { Collation, Expression } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Fields } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
-import { hasRelation, type Shadows } from './shadows.ts';
 
 /** A column of something in FROM. */
 export interface RelationColumn {
@@ -86,9 +85,8 @@ export function findTable(
   session: PlanningSession,
   schema: string | null,
   name: string,
-  shadows: Shadows,
 ): TableImage {
-  const table = schema === null ? inPath(catalogue, session, name, shadows) : catalogue.find(schema, name);
+  const table = schema === null ? inPath(catalogue, session, name) : catalogue.find(schema, name);
   if (table === undefined) {
     if (schema === 'pg_catalog' || schema === 'information_schema' || (schema === null && name.startsWith('pg_'))) {
       throw new Forward('catalogue', `${name} is read from the core's catalogue`);
@@ -103,19 +101,13 @@ export function findTable(
   return table;
 }
 
-function inPath(
-  catalogue: Catalogue,
-  session: PlanningSession,
-  name: string,
-  shadows: Shadows,
-): TableImage | undefined {
+function inPath(catalogue: Catalogue, session: PlanningSession, name: string): TableImage | undefined {
   // Names of the catalogue come first, and all of them begin so.
   if (name.startsWith('pg_')) return undefined;
   for (const schema of session.searchPath) {
     if (schema === 'pg_catalog' || schema.startsWith('pg_temp')) continue;
     const table = catalogue.find(schema, name);
     if (table !== undefined) return table;
-    if (hasRelation(shadows, schema, name)) throw new Forward('unknown-table', `"${schema}.${name}" is not replicated`);
   }
   return undefined;
 }

@@ -262,7 +262,7 @@ export class SelectPlanner {
         return this.#subqueryRelation(common.select, parent, alias ?? name);
       }
     }
-    const table = findTable(this.#draft.catalogue, this.#session, schema, name, this.#draft.shadows);
+    const table = findTable(this.#draft.catalogue, this.#session, schema, name);
     this.#draft.tables.add(table.oid);
     const id = this.#nextRelation();
     const relation = tableRelation(this.#draft.catalogue, table, id, alias);

@@ -1,11 +1,10 @@
 // Functions, operators and casts of the database that could be chosen instead of a built-in one. `length(v)` of a varchar
 // means pg_catalog.length(text), unless somebody has made a length(varchar) that search_path finds: it would fit better.
 // What is named here is forwarded. Those that take a type of the database's own cannot be meant by built-in types, and are
-// left out. So are relations, whose names search_path finds first, when two schemas have one of a name: a view in front of a
-// table is not replicated, but it is what is meant.
+// left out. (Relations that search_path finds first are the server's business: it knows them at each execution.)
 
 export interface Shadows {
-  /** `function schema.name`, `operator schema.name`, `relation schema.name`. */
+  /** `function schema.name` and `operator schema.name`. */
   readonly names: ReadonlySet<string>;
   /** True when the database's own collation changes the case of ASCII letters as everybody expects (Turkish does not). */
   readonly isCaseAscii: boolean;
@@ -25,12 +24,6 @@ export const SHADOWS_SQL = `SELECT DISTINCT 'function ' || n.nspname || '.' || p
 UNION ALL SELECT DISTINCT 'operator ' || n.nspname || '.' || o.oprname
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
   WHERE o.oid >= 16384 AND n.nspname <> 'pg_catalog' AND o.oprleft < 16384 AND o.oprright < 16384
-UNION ALL SELECT 'relation ' || n.nspname || '.' || c.relname
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'
-    AND EXISTS (SELECT FROM pg_catalog.pg_class o JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace
-      WHERE o.relname = c.relname AND o.oid <> c.oid AND m.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-        AND m.nspname !~ '^pg_(temp|toast_temp)_')
 UNION ALL SELECT 'case-ascii' FROM pg_catalog.pg_database d
   WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_encoding_to_char(d.encoding) = 'UTF8'
     AND coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale', d.datctype) !~* '^(tr|az)'
@@ -45,11 +38,6 @@ export function shadowsOf(rows: readonly string[]): Shadows {
     isCaseAscii: rows.includes('case-ascii'),
     hasImplicitCasts: rows.includes('cast'),
   };
-}
-
-/** Whether the database has a relation of this name in two schemas, and one of them is this. */
-export function hasRelation(shadows: Shadows, schema: string, name: string): boolean {
-  return shadows.names.has(`relation ${schema}.${name}`);
 }
 
 /** `function name` and `operator name` of those that a search path finds. */
