@@ -12,9 +12,20 @@ import { fanOut } from './fan-out.ts';
 import type { Bench, BenchContext } from './lib/bench.ts';
 import { renderJson, renderTable } from './lib/report.ts';
 import { propagation } from './propagation.ts';
+import { proxy } from './proxy.ts';
 import { start } from './start.ts';
 
-const BENCHES: readonly Bench[] = [propagation, catchUp, bootstrap, edgeRead, bigTransaction, fanOut, start, apply];
+const BENCHES: readonly Bench[] = [
+  propagation,
+  catchUp,
+  bootstrap,
+  edgeRead,
+  bigTransaction,
+  fanOut,
+  start,
+  apply,
+  proxy,
+];
 
 const USAGE = `Usage: npm run bench -- NAME [options]
 

@@ -23,13 +23,14 @@ export interface BenchContext {
   progress(text: string): void;
 }
 
-export type Unit = 'ms' | 'rows/s' | 'tx/s' | 'reads/s' | 'MB' | 'count' | 's' | 'x';
+export type Unit = 'ms' | 'rows/s' | 'tx/s' | 'reads/s' | 'MB' | 'count' | 's' | 'x' | 'µs';
 
 /** What to reach. `ratio` compares with the baseline of the same run. */
 export type Target =
   | { readonly kind: 'at-most'; readonly value: number }
   | { readonly kind: 'at-least'; readonly value: number }
-  | { readonly kind: 'ratio-at-least'; readonly value: number };
+  | { readonly kind: 'ratio-at-least'; readonly value: number }
+  | { readonly kind: 'ratio-at-most'; readonly value: number };
 
 export interface Figure {
   readonly name: string;
@@ -58,5 +59,7 @@ export function verdictOf(figure: Figure): Verdict {
       return measured >= target.value ? 'pass' : 'miss';
     case 'ratio-at-least':
       return (ratioOf(figure) ?? Number.NaN) >= target.value ? 'pass' : 'miss';
+    case 'ratio-at-most':
+      return (ratioOf(figure) ?? Number.NaN) <= target.value ? 'pass' : 'miss';
   }
 }
