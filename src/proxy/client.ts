@@ -12,6 +12,7 @@ import { BACKEND, writeCommandComplete, writeError, writeReadyForQuery } from '.
 import { asBuffer, ByteWriter, readInt32 } from '../wire/bytes.ts';
 import { FRONTEND } from '../wire/frontend.ts';
 import { FRAME_BYTES_MAX } from '../wire/frame.ts';
+import { parseLsn } from '../pg/lsn.ts';
 import { canceled, clientTimeout, serverLost, statementMode, violation } from './faults.ts';
 import { HARVESTED, PINNING, harvestSql, readHarvest } from './harvest.ts';
 import { EXPECT, HIDDEN } from './ledger.ts';
@@ -69,6 +70,8 @@ export interface ClientHost {
   /** A ReadyForQuery of the client's own. */
   queryDone(client: ClientConnection, server: ServerConnection, status: number): void;
   countReceived(client: ClientConnection, bytes: number): void;
+  /** Whether the client's later reads must see what it did on this server connection. */
+  tracksWrites(client: ClientConnection, server: ServerConnection): boolean;
   /** Texts are looked at for reads that a replica may answer. */
   readonly splitsReads: (client: ClientConnection) => boolean;
   isRead(text: string): boolean;
@@ -100,6 +103,9 @@ interface Unnamed {
   readonly scan: Scan;
   readonly read: boolean;
 }
+
+/** Beyond any position: no replica has it. */
+const LSN_UNKNOWN = 0xffff_ffff_ffff_ffffn;
 
 const NO_BYTES = Buffer.alloc(0);
 const PARSE_COMPLETE = Buffer.from([BACKEND.parseComplete, 0, 0, 0, 4]);
@@ -160,6 +166,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #settingNames: Set<string> | null = null;
   #sticky = false;
   #holds = 0;
+  #positionDue = false;
   #refusal: Fault | null = null;
   #hadChannels = false;
   #channels: readonly string[] | null = null;
@@ -541,6 +548,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #begin(server: ServerConnection, text: string): void {
     if (this.queryStartedAt === 0) this.queryStartedAt = this.host.now();
     this.lastText = text;
+    this.#positionDue = true;
     server.queryStartedAt = this.queryStartedAt;
   }
 
@@ -1041,9 +1049,27 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#harvest(server, asked);
       return;
     }
+    if (this.#positionDue && this.host.tracksWrites(this, server)) {
+      this.#askPosition(server);
+      return;
+    }
     if (this.pins !== 0 || this.#sticky) return;
     this.server = null;
     this.host.release(this, server);
+  }
+
+  /** Where the log stood after the client's transaction: a replica that has replayed it shows what the client wrote. */
+  #askPosition(server: ServerConnection): void {
+    this.#positionDue = false;
+    this.#holds += 1;
+    server.inject('SELECT pg_catalog.pg_current_wal_insert_lsn()', (injected) => {
+      this.#holds -= 1;
+      const text = injected.results[0]?.[0]?.[0];
+      // Not known: only the primary is sure to have it.
+      this.wroteAt = text === null || text === undefined ? LSN_UNKNOWN : parseLsn(text);
+      if (this.state !== 'closed' && this.server === server) this.#quietAgain(server);
+    });
+    server.flush();
   }
 
   /** The server connection has lost its prepared statements (DISCARD ALL and the like ran there). */

@@ -509,6 +509,12 @@ export class Proxy implements ClientHost, LoginHost {
   readonly splitsReads = (client: ClientConnection): boolean =>
     this.databases.get(client.database)?.config.splitReads === true && !client.readOnlyPort;
 
+  tracksWrites(client: ClientConnection, server: ServerConnection): boolean {
+    const database = this.databases.get(client.database);
+    if (database?.config.readYourWrites !== 'session' || (server.owner as Pool).place !== 'primary') return false;
+    return database.topology.current().replicas.length > 0;
+  }
+
   isRead(text: string): boolean {
     return isProvablyRead(text);
   }
