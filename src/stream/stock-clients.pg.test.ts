@@ -87,7 +87,13 @@ test.skipIf(!needs('pg_recvlogical') || !needs('postgres-15'))(
       receive(peerOf(relay), 'mine', endpos),
       receive(coreOf(postgres), 'direct', endpos),
     ]);
-    expect(viaRelay.toString('hex')).toBe(direct.toString('hex'));
+    // The same bytes, but for one thing: the core describes the table as often as it likes, the relay once.
+    const begin = 2 * 22;
+    const hex = direct.toString('hex');
+    const description = hex.slice(begin, hex.indexOf('0a49', begin) + 2);
+    expect(description).toStartWith('52');
+    expect(viaRelay.toString('hex').split(description).length).toBe(2);
+    expect(viaRelay.toString('hex').replaceAll(description, '')).toBe(hex.replaceAll(description, ''));
     expect(direct.length).toBeGreaterThan(300);
     // The slot remembers: what was confirmed does not come again.
     const again = await receive(peerOf(relay), 'mine', endpos);

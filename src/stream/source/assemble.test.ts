@@ -125,6 +125,22 @@ test('a plain transaction comes out whole, with what it needs described', async 
   expect(second.relations[0]?.version).toBe(first.relations[0]?.version as number);
 });
 
+test('a description that is known already is not carried again', async () => {
+  const all = start();
+  await all.feed([
+    begin(90n),
+    relation(7, 'x'),
+    commit(90n, 100n),
+    begin(190n),
+    relation(7, 'x'),
+    insert(7, 'a'),
+    commit(190n, 200n),
+  ]);
+  const second = all.records[1] as LogRecord;
+  expect(content(second.frames)).toBe('B Ia C');
+  expect(second.relations.map((use) => content(use.frames))).toEqual(['Rx']);
+});
+
 test('a relation described anew within a transaction is needed in both forms', async () => {
   const all = start();
   await all.feed([

@@ -232,8 +232,6 @@ export class Assembler {
     const types = open?.types ?? this.#looseTypes;
     if (plain[0] === TAG_TYPE) {
       types.push(frame);
-      // A description is kept even if its subtransaction is rolled back: it is what the upstream believes that we know.
-      open?.buffer.append(buffer, start, end, xidBytes, 0, 'other');
       return null;
     }
     const relation = uint32(plain, 1);
@@ -242,15 +240,21 @@ export class Assembler {
     const description: RelationUse = { relation, version: crc32(plain), frames };
     const known = open?.defined.get(relation) ?? this.#relations.get(relation);
     const changed = known === undefined || known.version !== description.version;
+    if (!changed && open !== null && xidBytes === 0) {
+      // The core repeats itself after each invalidation and each connection; a receiver that knows it need not hear it again.
+      if (!open.uses.has(relation)) open.uses.set(relation, known);
+      return null;
+    }
     const finish = (): void => {
       if (open === null || xidBytes === 0) this.#relations.set(relation, description);
       if (open === null) return;
       open.defined.set(relation, description);
       // Used before with an older description: both are needed, the older one first; the newer lies within.
       if (!open.uses.has(relation)) open.uses.set(relation, { ...description, frames: EMPTY });
-      open.buffer.appendFrame(frame, 'other');
+      // A description is kept even if its subtransaction is rolled back: it is what the upstream believes that we know.
+      open.buffer.appendFrame(frames, 'other');
     };
-    if (!changed || open === null || this.#sink.relationChanged === undefined) {
+    if (open === null || !changed || this.#sink.relationChanged === undefined) {
       finish();
       return null;
     }
