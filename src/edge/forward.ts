@@ -7,10 +7,10 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
-import type { ErrorFields, TransactionStatus } from '../wire/backend.ts';
+import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault } from './faults.ts';
 import { PROBED_SETTINGS, quoteLiteral, type SessionSettings } from './settings.ts';
-import { type RelayResult, Upstream, type UpstreamEvents, type UpstreamLink, UpstreamLost } from './upstream.ts';
+import { Upstream, type UpstreamEvents, type UpstreamLink, UpstreamLost } from './upstream.ts';
 
 /** How session and core stand inside a transaction block. */
 export interface TransactionState {
@@ -237,5 +237,3 @@ function waitForPosition(feed: ReplicaFeed, clock: Clock, lsn: Lsn, waitMs: numb
     if (feed.current.position >= lsn) finish(true);
   });
 }
-
-export type { RelayResult, TransactionStatus };
