@@ -202,7 +202,7 @@ const proxy = {
     host: text({ default: '127.0.0.1', help: 'Address to listen on.' }),
     port: port({ default: 6432, help: 'Read and write.' }),
     readPort: port({ default: 6433, help: 'Read only: replicas, else the primary.' }),
-    httpPort: port({ default: 6434, help: 'Metrics and status.' }),
+    httpPort: port({ default: 6434, help: 'Metrics; on 127.0.0.1 only.' }),
     databases: table({
       help: 'Databases that clients may connect to; the name * answers for all others.',
       fields: {

@@ -75,12 +75,13 @@ export function makeCerts(options: CertsOptions): Certs {
 
 /** What a role's configuration file has to say about its certificate. */
 export function certsConfig(certs: Certs, issued: IssuedCertificate): string {
-  const group = issued.name.startsWith('relay') ? 'relay' : 'edge';
+  const group = ['relay', 'proxy'].find((role) => issued.name.startsWith(role)) ?? 'edge';
+  const suffix = group === 'proxy' ? '_file' : '';
   return [
     `${group}:`,
-    `  tls_cert: ${JSON.stringify(issued.cert)}`,
-    `  tls_key: ${JSON.stringify(issued.key)}`,
-    `  tls_ca: ${JSON.stringify(certs.ca)}`,
+    `  tls_cert${suffix}: ${JSON.stringify(issued.cert)}`,
+    `  tls_key${suffix}: ${JSON.stringify(issued.key)}`,
+    `  tls_ca${suffix}: ${JSON.stringify(certs.ca)}`,
   ].join('\n');
 }
 

@@ -18,6 +18,7 @@ import { Proxy } from '../proxy/proxy.ts';
 import { createClock } from '../runtime/clock.ts';
 import { readTextFile } from '../runtime/files.ts';
 import { bunHttp } from '../runtime/http.ts';
+import { requireSafeListening } from '../session/exposure.ts';
 import { sessionWorld } from './core-client.ts';
 import { runRole } from './role.ts';
 
@@ -29,10 +30,17 @@ export function runProxy(config: Config, readConfig: () => Config): Promise<numb
     const clock = createClock();
     const metrics = new Metrics();
     const ended = Promise.withResolvers<void>();
+    const checked = proxyConfig(config);
+    requireSafeListening({
+      who: 'the proxy',
+      host: checked.host,
+      hasTls: checked.tls !== null,
+      hasAuthentication: checked.authType !== 'trust',
+    });
     const proxy: Proxy = new Proxy(
       { ...sessionWorld(clock), log, metrics },
       {
-        config: proxyConfig(config),
+        config: checked,
         version: packageJson.version,
         reload: () => Promise.resolve().then(() => proxyConfig(readConfig())),
         stopRequested: () => void proxy.stop().then(ended.resolve),
@@ -40,7 +48,8 @@ export function runProxy(config: Config, readConfig: () => Config): Promise<numb
     );
     await proxy.start();
     const http = await bunHttp.serve({
-      host: config.proxy.host,
+      // It asks nobody who they are (I11).
+      host: '127.0.0.1',
       port: config.proxy.httpPort,
       handle: (request) =>
         Promise.resolve(

@@ -28,13 +28,13 @@ export function requireSafeListening(exposure: Exposure): void {
   if (!hasTls) {
     throw new Fault('tls-required', {
       message: `${who} does not listen on ${host} without TLS`,
-      hint: 'set tls_cert and tls_key (`skerry certs` makes them), or listen on 127.0.0.1',
+      hint: 'give it a certificate and its key (`skerry certs` makes them), or listen on 127.0.0.1',
     });
   }
   if (!hasAuthentication) {
     throw new Fault('authentication-required', {
       message: `${who} does not listen on ${host}: nobody from there could prove who they are`,
-      hint: 'set tls_ca to accept certificates, or name a file with passwords; trust-loopback is for this machine only',
+      hint: 'name a CA whose certificates it accepts, or a file with passwords; trust is for this machine only',
     });
   }
 }

@@ -364,3 +364,19 @@ describe.skipIf(ADDRESS === undefined)('beyond loopback', () => {
     return issueCertificate(authority, { commonName, hosts: [host], validity });
   }
 });
+
+test('a proxy does not listen beyond this machine without TLS, or trusting everybody', async () => {
+  using folder = temporaryFolder();
+  const file = join(folder.path, 'proxy.yaml');
+  const refusal = async (more: object): Promise<string> => {
+    const proxy = { host: '0.0.0.0', databases: { '*': { servers: ['127.0.0.1:1'] } }, ...more };
+    writeFileSync(file, JSON.stringify({ proxy }));
+    const result = await skerry(['proxy', '--config', file]);
+    return (JSON.parse(result.out) as { error: { code: string } }).error.code;
+  };
+  expect(await refusal({})).toBe('tls-required');
+  const certs = join(folder.path, 'certs');
+  await skerry(['certs', '--dir', certs, '--roles', 'proxy']);
+  const tls = { tls_cert_file: join(certs, 'proxy.crt'), tls_key_file: join(certs, 'proxy.key') };
+  expect(await refusal({ ...tls, auth_type: 'trust' })).toBe('authentication-required');
+});
