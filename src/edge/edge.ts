@@ -40,6 +40,7 @@ import { SessionSettings } from './settings.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
 import { Planner, PLANNER_DEFAULTS } from './sql/planner.ts';
+import { UpstreamPool } from './upstream-pool.ts';
 
 export interface EdgeDeps {
   readonly clock: Clock;
@@ -85,6 +86,8 @@ export interface EdgeOptions {
   readonly connectionsMax: number;
   /** Connections to the core for forwarded statements; one more client that needs one gets 53300. */
   readonly forwardConnectionsMax: number;
+  /** When they are used up, one that was not used for this long may be given up for another session. */
+  readonly forwardIdleMs?: number;
   readonly preparedStatementsMax?: number;
   /** 0 = none. */
   readonly statementTimeoutMs: number;
@@ -97,6 +100,7 @@ export interface EdgeOptions {
 
 const PREPARED_STATEMENTS_MAX = 10_000;
 const RYW_WAIT_MS = 500;
+const FORWARD_IDLE_MS = 5_000;
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 
 /** How long `/checksum?at=` waits for the replica to get there. */
@@ -124,6 +128,8 @@ export interface Edge extends Service, AsyncDisposable {
   readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
   readonly answered: { readonly local: number; readonly forwarded: number };
   readonly connections: number;
+  /** Child processes that run a statement now. */
+  readonly slowLanesTaken: number;
   /** True when the core was asked at least once, now or before a restart: local answers are possible. */
   readonly knowsCore: boolean;
 }
@@ -144,7 +150,7 @@ class EdgeServer implements Edge {
   readonly #slowLanes: SlowLanes;
   readonly #sessions = new Set<ServerSession>();
   readonly #cancels: CancelRegistry;
-  #upstreamConnections = 0;
+  readonly #pool: UpstreamPool;
   #coreAway: { readonly error: unknown; readonly until: number } | null = null;
   #resolveListening!: (ports: { port: number; httpPort: number }) => void;
   #rejectListening!: (error: unknown) => void;
@@ -169,6 +175,11 @@ class EdgeServer implements Edge {
       `${options.dir}/core-facts.json`,
       options.core.user,
     );
+    this.#pool = new UpstreamPool(clock, {
+      countMax: options.forwardConnectionsMax,
+      idleMsMin: options.forwardIdleMs ?? FORWARD_IDLE_MS,
+      connect: (startup) => this.#connectCore(`skerry ${options.name}`, startup),
+    });
     this.#engine = new LocalEngine({
       clock,
       feed,
@@ -184,12 +195,16 @@ class EdgeServer implements Edge {
       catalogueVersion: () => this.#engine.catalogue?.version ?? -1,
     });
     metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.#sessions.size);
-    metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#upstreamConnections);
+    metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count);
     metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
   }
 
   get connections(): number {
     return this.#sessions.size;
+  }
+
+  get slowLanesTaken(): number {
+    return this.#slowLanes.taken;
   }
 
   get knowsCore(): boolean {
@@ -381,7 +396,7 @@ class EdgeServer implements Edge {
         return catalogue === null || this.#knowledge.isHidden(plan, searchPath, catalogue);
       },
       rywWaitMs: options.rywWaitMs ?? RYW_WAIT_MS,
-      connect: (startup) => this.#connectForward(startup),
+      pool: this.#pool,
       limits: {
         statementsMax: options.preparedStatementsMax ?? PREPARED_STATEMENTS_MAX,
         statementTimeoutMs: options.statementTimeoutMs,
@@ -398,50 +413,6 @@ class EdgeServer implements Edge {
       },
     };
     return this.#sharedDeps;
-  }
-
-  async #connectForward(startup: Readonly<Record<string, string>>): Promise<ClientSession> {
-    const { forwardConnectionsMax, name } = this.#options;
-    if (this.#upstreamConnections >= forwardConnectionsMax) {
-      throw new Fault('too-many-connections', {
-        message: `all ${forwardConnectionsMax} connections of this edge to the core are taken`,
-        hint: 'statements that this edge answers itself go on; close sessions that write, or raise forwardConnectionsMax',
-        sqlstate: '53300',
-        retryable: true,
-      });
-    }
-    this.#upstreamConnections += 1;
-    try {
-      const session = await this.#connectCore(`skerry ${name}`, startup);
-      // The session replaces this as soon as it takes the link over; until then, and after, its end frees the place.
-      return this.#counted(session);
-    } catch (error) {
-      this.#upstreamConnections -= 1;
-      throw error;
-    }
-  }
-
-  /** Frees the place of a connection exactly once, when it ends. */
-  #counted(session: ClientSession): ClientSession {
-    let ended = false;
-    const end = (): void => {
-      if (ended) return;
-      ended = true;
-      this.#upstreamConnections -= 1;
-    };
-    session.events = { closed: end };
-    const raw = session.raw.bind(session);
-    session.raw = (handler) =>
-      raw({
-        frame: (type, buffer, start, length) => handler.frame(type, buffer, start, length),
-        flush: () => handler.flush?.(),
-        drain: () => handler.drain?.(),
-        closed: (error) => {
-          end();
-          handler.closed(error);
-        },
-      });
-    return session;
   }
 
   async #connectCore(applicationName: string, startup: Readonly<Record<string, string>> = {}): Promise<ClientSession> {

@@ -46,6 +46,16 @@ async function failure(work: Promise<unknown>): Promise<PgError> {
   throw new Error('it did not fail');
 }
 
+/** What a driver does to cancel: another connection with the session's key. */
+async function cancel(edge: TestEdge, client: Client): Promise<void> {
+  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+  using canceller = await RawPeer.open(edge.port);
+  const key = Buffer.alloc(4);
+  key.writeInt32BE(secretKey);
+  canceller.send(cancelRequest(processID, key));
+  await waitFor('the edge to close the cancel connection', () => canceller.closed);
+}
+
 const show = async (client: Client, name: string): Promise<string> =>
   (await client.query(`SHOW ${name}`)).rows[0][name];
 
@@ -231,6 +241,51 @@ describe('limits', () => {
       expect((await two.query(LOCAL)).rows.length).toBe(1);
       await one.end();
       await waitFor('the place to be free', () => two.query('SELECT 1 FROM pg_class LIMIT 1').then(() => true));
+    });
+  });
+
+  test('a connection to the core that is not used is given up for another session', async () => {
+    await withEdge({ forwardConnectionsMax: 1, forwardIdleMs: 0 }, async (edge) => {
+      await using one = await connect(edge);
+      await using two = await connect(edge);
+      const upsert = "INSERT INTO w VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET v = 'y'";
+      for (let round = 0; round < 3; round += 1) {
+        for (const client of [one, two]) {
+          await client.query({ name: 'upsert', text: upsert });
+          await client.query("SET application_name = 'kept'");
+          expect(
+            (await client.query('SELECT application_name AS n FROM pg_stat_activity WHERE pid = pg_backend_pid()'))
+              .rows,
+          ).toEqual([{ n: 'kept' }]);
+        }
+      }
+      // What a block or a temporary table needs is not given up.
+      await one.query('BEGIN');
+      await one.query(upsert);
+      expect((await failure(two.query(upsert))).code).toBe('53300');
+      await one.query('COMMIT');
+      await one.query('CREATE TEMP TABLE x (a int)');
+      expect((await failure(two.query(upsert))).code).toBe('53300');
+      await one.query('DISCARD ALL');
+      await two.query(upsert);
+    });
+  });
+
+  test('statements that wait for a lane can be cancelled, and time out', async () => {
+    await withEdge({ slowLanesMax: 1 }, async (edge) => {
+      await using busy = await connect(edge);
+      const running = failure(busy.query(ENDLESS));
+      await waitFor('the lane to be taken', () => edge.edge.slowLanesTaken === 1);
+      await using waiting = await connect(edge);
+      await waiting.query('SET statement_timeout = 100');
+      expect((await failure(waiting.query(ENDLESS))).code).toBe('57014');
+      await waiting.query('SET statement_timeout = 0');
+      const cancelled = failure(waiting.query(ENDLESS));
+      await Bun.sleep(50);
+      for (const client of [waiting, busy]) await cancel(edge, client);
+      expect((await cancelled).code).toBe('57014');
+      expect((await running).code).toBe('57014');
+      expect((await waiting.query('SELECT count(*) FROM w')).rows.length).toBe(1);
     });
   });
 

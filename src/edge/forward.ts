@@ -10,7 +10,8 @@ import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault } from './faults.ts';
 import { PROBED_SETTINGS, quoteLiteral, type SessionSettings } from './settings.ts';
-import { Upstream, type UpstreamEvents, type UpstreamLink, UpstreamLost } from './upstream.ts';
+import { Upstream, type UpstreamEvents, UpstreamLost } from './upstream.ts';
+import type { PoolMember, UpstreamPool } from './upstream-pool.ts';
 
 /** How session and core stand inside a transaction block. */
 export interface TransactionState {
@@ -28,6 +29,10 @@ export type Held = 'temporary-tables' | 'role' | 'listen' | 'encoding' | 'unknow
 export interface ForwarderEvents extends Omit<UpstreamEvents, 'closed'> {
   /** The connection is gone; `held` is what went with it. */
   lost(held: Held | null): void;
+  /** The connection was given up for another session's sake; nothing was held there. */
+  released(): void;
+  /** True when the session has nothing under way at the core. */
+  isIdle(): boolean;
   /** A statement of our own ran there: it destroys the unnamed prepared statement. */
   unnamedGone(): void;
 }
@@ -37,8 +42,8 @@ export interface ForwarderDeps {
   readonly feed: ReplicaFeed;
   /** True when a local read now sees everything up to `lsn`. */
   readonly sees: (lsn: Lsn) => boolean;
-  /** Opens an authenticated connection to the core. Rejects with a Fault that can be told to the client. */
-  readonly connect: (startup: Readonly<Record<string, string>>) => Promise<UpstreamLink>;
+  /** Where authenticated connections to the core come from. */
+  readonly pool: Pick<UpstreamPool, 'open' | 'used'>;
   readonly rywWaitMs: number;
   /** Name of the role that all clients act as. */
   readonly user: () => string;
@@ -49,7 +54,14 @@ const PROBE_SQL = `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catal
   (name) => `pg_catalog.current_setting(${quoteLiteral(name)}, true)`,
 ).join(', ')}`;
 
-export class Forwarder {
+/** Tags of statements that leave nothing behind on their connection but rows and known settings. */
+const LEAVES_NOTHING =
+  /^(INSERT|UPDATE|DELETE|MERGE|COPY|TRUNCATE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|SHOW)\b/;
+
+/** Tags of statements that may have made temporary tables; the next question tells. */
+const MAY_MAKE_TABLES = /^(CREATE TABLE|DO|CALL)\b/;
+
+export class Forwarder implements PoolMember {
   readonly #deps: ForwarderDeps;
   readonly #settings: SessionSettings;
   readonly #events: ForwarderEvents;
@@ -58,6 +70,10 @@ export class Forwarder {
   /** A forwarded statement may have changed what local answers depend on; the core has to be asked first. */
   #unsure = false;
   #held: Held | null = null;
+  /** Something ran that may have left behind what cannot be asked for (PREPARE, cursors, advisory locks …). */
+  #mayKeep = false;
+  #mayHaveTables = false;
+  #probing: Promise<void> | null = null;
   /** The session's own writes are visible at this position. */
   #needed: Lsn = LSN_ZERO;
   /** For this position the wait was already in vain: later statements do not wait again. */
@@ -86,6 +102,7 @@ export class Forwarder {
 
   /** Opens the connection if need be, and brings it to the session's settings and into its transaction. */
   async prepare(transaction: TransactionState): Promise<void> {
+    if (this.#probing !== null) await this.#probing;
     const upstream = this.#upstream ?? (await this.#open());
     if (upstream.status === 'I') {
       const sql = this.#settings.catchUpSql();
@@ -98,9 +115,32 @@ export class Forwarder {
     if (sql !== null) await this.#execOrThrow(upstream, sql);
   }
 
-  /** Call after a batch ran upstream. `changing`: it held more than plain reads. */
-  ran(changing: boolean): void {
-    if (changing) this.#unsure = true;
+  /** Call after a batch ran upstream. `changing`: it held more than plain reads. `tag`: of its last statement. */
+  ran(changing: boolean, tag: string): void {
+    this.#deps.pool.used(this);
+    if (!changing) return;
+    this.#unsure = true;
+    if (!LEAVES_NOTHING.test(tag)) this.#mayKeep = true;
+    if (MAY_MAKE_TABLES.test(tag)) this.#mayHaveTables = true;
+  }
+
+  async release(): Promise<boolean> {
+    const upstream = this.#upstream;
+    if (upstream === null || !this.#isReleasable(upstream)) return false;
+    if (this.#unsure) {
+      await this.#probe();
+      if (this.#upstream !== upstream || !this.#isReleasable(upstream)) return false;
+    }
+    this.#upstream = null;
+    this.#settings.upstreamClosed();
+    this.#events.released();
+    upstream.end();
+    return true;
+  }
+
+  #isReleasable(upstream: Upstream): boolean {
+    const isIdle = upstream.status === 'I' && !upstream.busy && this.#probing === null && this.#events.isIdle();
+    return isIdle && this.#held === null && !this.#mayKeep;
   }
 
   /** The client asked for another encoding: from now on everything is relayed as it is. */
@@ -110,7 +150,8 @@ export class Forwarder {
 
   /** True when nothing stands between the session and a local answer. When a promise, it costs a question or a wait. */
   mayAnswerLocally(): boolean | Promise<boolean> {
-    if (this.#unsure || (this.#needed !== LSN_ZERO && !this.#deps.sees(this.#needed))) return this.#settle();
+    if (this.#unsure || this.#probing !== null || (this.#needed !== LSN_ZERO && !this.#deps.sees(this.#needed)))
+      return this.#settle();
     return this.#seesTheSame;
   }
 
@@ -123,6 +164,8 @@ export class Forwarder {
   discarded(): void {
     this.#held = null;
     this.#unsure = false;
+    this.#mayKeep = false;
+    this.#mayHaveTables = false;
   }
 
   end(): void {
@@ -136,7 +179,7 @@ export class Forwarder {
   }
 
   async #settle(): Promise<boolean> {
-    if (this.#unsure) await this.#probe();
+    if (this.#unsure || this.#probing !== null) await this.#probe();
     if (!this.#seesTheSame) return false;
     const { feed, clock, sees, rywWaitMs } = this.#deps;
     if (sees(this.#needed)) return true;
@@ -145,7 +188,15 @@ export class Forwarder {
     return (await waitForPosition(feed, clock, this.#needed, rywWaitMs)) && sees(this.#needed);
   }
 
-  async #probe(): Promise<void> {
+  /** Asks the core, once for all who want to know. */
+  #probe(): Promise<void> {
+    this.#probing ??= this.#ask().finally(() => {
+      this.#probing = null;
+    });
+    return this.#probing;
+  }
+
+  async #ask(): Promise<void> {
     const upstream = this.#upstream;
     this.#unsure = false;
     // Without the connection there is nothing that was held on it, and nobody to ask.
@@ -165,6 +216,7 @@ export class Forwarder {
     }
     const [lsn, temporary, user, listening, ...settings] = row;
     if (typeof lsn === 'string') this.#needed = parseLsn(lsn);
+    this.#mayHaveTables = false;
     if (temporary === 't') this.#held = 'temporary-tables';
     else if (user !== this.#deps.user()) this.#held = 'role';
     else if (listening === 't') this.#held = 'listen';
@@ -189,7 +241,7 @@ export class Forwarder {
   }
 
   async #connect(): Promise<Upstream> {
-    const link = await this.#deps.connect(this.#settings.startup);
+    const link = await this.#deps.pool.open(this.#settings.startup, this);
     if (this.#ended) {
       link.destroy();
       throw coreAwayFault(null);
@@ -198,9 +250,11 @@ export class Forwarder {
       ...this.#events,
       closed: () => {
         if (this.#upstream !== upstream) return;
-        const held = this.#held;
+        const held = this.#held ?? (this.#mayHaveTables ? 'unknown' : null);
         this.#upstream = null;
         this.#held = null;
+        this.#mayKeep = false;
+        this.#mayHaveTables = false;
         this.#unsure = false;
         this.#settings.upstreamClosed();
         this.#events.lost(held);

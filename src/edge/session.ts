@@ -152,6 +152,8 @@ export class EdgeSession implements SessionOwner {
         this.#server.flush();
       },
       unnamedGone: () => this.#prepared.unnamedGone(),
+      released: () => this.#prepared.upstreamLost(),
+      isIdle: () => !this.#busy && !this.#isBound,
       lost: (held) => this.#upstreamLost(held),
     });
     this.#own = new OwnStatements({
@@ -534,7 +536,7 @@ export class EdgeSession implements SessionOwner {
   /** `changing`: it may have changed what local answers depend on, if it did not fail. */
   #forwarded(result: RelayResult, because: Why | null, changing: boolean): void {
     // What failed outside a block was undone as a whole; a script may have committed before it failed.
-    this.#forward.ran(changing && !(result.failed && result.status === 'I' && result.tag === ''));
+    this.#forward.ran(changing && !(result.failed && result.status === 'I' && result.tag === ''), result.tag);
     this.#countForwarded(because);
     this.#transactionIs(result);
   }
@@ -1019,6 +1021,7 @@ export class EdgeSession implements SessionOwner {
   ): Promise<Step | 'forward'> {
     const query = await this.#slow.open(prepared, values, formats);
     if (query === null) return 'forward';
+    if ('sqlstate' in query) return this.#fail(query);
     const outcome = await this.#slow.send(query, 0, () => {
       if (describe) this.#out.bytes(prepared.description(formats));
     });
@@ -1040,6 +1043,7 @@ export class EdgeSession implements SessionOwner {
   ): Promise<void> {
     const query = await this.#slow.open(prepared, values, portal.formats);
     if (query === null) return this.#moveUpstream(portal, frame, 'slow-lanes-busy');
+    if ('sqlstate' in query) return this.#failed(query);
     portal.slow = query;
     this.#countLocal(ANSWERED_SLOW);
     return this.#slowPortalRows(portal, query, rowsMax, frame);

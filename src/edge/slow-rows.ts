@@ -29,22 +29,43 @@ export type SlowOutcome =
   | { readonly end: 'failed'; readonly error: ErrorFields }
   | { readonly end: 'gone' };
 
+type Killable = Pick<SlowQuery, 'kill'>;
+
 export class SlowRows {
   readonly #deps: SlowRowsDeps;
   #running: SlowQuery | null = null;
+  /** Waits for a lane. */
+  #waiting: Killable | null = null;
   #stopped: 'user' | 'timeout' | null = null;
 
   constructor(deps: SlowRowsDeps) {
     this.#deps = deps;
   }
 
+  /** Something can be cancelled. */
   get running(): boolean {
-    return this.#running !== null;
+    return this.#running !== null || this.#waiting !== null;
   }
 
-  /** Null when all lanes are taken and enough statements wait already. */
-  open(prepared: PreparedPlan, values: BoundValues, formats: readonly number[]): Promise<SlowQuery | null> {
-    return this.#deps.lanes.open(prepared.plan, values, formats);
+  /** A lane for the statement; null when all are taken and enough statements wait already; an error when it was stopped. */
+  async open(
+    prepared: PreparedPlan,
+    values: BoundValues,
+    formats: readonly number[],
+  ): Promise<SlowQuery | null | ErrorFields> {
+    this.#stopped = null;
+    const lane = this.#deps.lanes.open(prepared.plan, values, formats);
+    const stopped = new Promise<'stopped'>((resolve) => {
+      this.#waiting = { kill: () => resolve('stopped') };
+    });
+    const timer = this.#startTimeout(this.#waiting as Killable);
+    const first = await Promise.race([lane, stopped]);
+    timer?.[Symbol.dispose]();
+    this.#waiting = null;
+    if (first !== 'stopped') return first;
+    // The lane comes when nobody wants it any more.
+    void lane.then((query) => query?.close());
+    return this.#errorOf(null);
   }
 
   /** Sends rows until there are none left, or `rowsMax` (0 = all) are sent. `first` is called before the first byte. */
@@ -68,6 +89,8 @@ export class SlowRows {
         if (!(await this.#deps.room())) return { end: 'gone' };
       }
     } catch (error) {
+      // A lane that broke by itself before it gave a row: the core may do better.
+      if (isFirst && this.#stopped === null) return { end: 'forward' };
       return { end: 'failed', error: this.#errorOf(error) };
     } finally {
       timer?.[Symbol.dispose]();
@@ -78,14 +101,15 @@ export class SlowRows {
   /** Stops what runs, because the client asked for it. */
   cancel(): void {
     this.#stopped = 'user';
-    this.#running?.kill();
+    this.kill();
   }
 
   kill(): void {
     this.#running?.kill();
+    this.#waiting?.kill();
   }
 
-  #startTimeout(query: SlowQuery): Disposable | null {
+  #startTimeout(query: Killable): Disposable | null {
     const ms = this.#deps.timeoutMs();
     if (ms === 0) return null;
     return this.#deps.clock.after(ms, () => {
