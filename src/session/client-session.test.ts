@@ -157,16 +157,22 @@ describe('a login', () => {
     expect(session.backendKey).toEqual({ processId: 1, secretKey: Buffer.from([1, 2, 3, 4]) });
   });
 
-  test('sends what Postgres expects', async () => {
+  test.each([
+    // The encoding of a URL is that of a person's terminal; we read what comes.
+    [{}, { client_encoding: 'UTF8' }],
+    // Whoever only passes bytes on says what they are, or that the database is to decide.
+    [{ client_encoding: 'LATIN1' }, { client_encoding: 'LATIN1' }],
+    [{ client_encoding: '' }, {}],
+  ])('sends what Postgres expects (parameters %j)', async (parameters, encoding) => {
     await using server = await serve(READY);
-    await using session = await connect(server, 'application_name=x&options=-c%20a%3Db', {
+    await using session = await connect(server, 'application_name=x&options=-c%20a%3Db&client_encoding=LATIN2', {
       replication: 'database',
-      parameters: { client_encoding: 'LATIN1' },
+      parameters,
     });
     const expected = frames.startup({
       user: 'me',
       database: 'db',
-      client_encoding: 'UTF8',
+      ...encoding,
       application_name: 'x',
       options: '-c a=b',
       replication: 'database',

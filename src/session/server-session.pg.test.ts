@@ -5,7 +5,7 @@ import { SQL } from 'bun';
 import pg from 'pg';
 import postgresJs from 'postgres';
 import { EDGE_CERT, EDGE_KEY, SERVER_CERT, SERVER_KEY, TEST_CA } from '../../test/certificates.ts';
-import { clientProgram, needs, temporaryFolder, waitFor } from '../../test/harness.ts';
+import { clientProgram, needs, pythonWithPsycopg, temporaryFolder, waitFor } from '../../test/harness.ts';
 import { startToyServer, type ToyServer } from '../../test/toy-server.ts';
 
 const PASSWORD = 'pass ü\u2168 word';
@@ -148,7 +148,14 @@ for variant in variants:
     with psycopg.connect(**base, **variant) as connection:
         print(connection.execute('select 1').fetchone(), connection.execute('select %s', ['x']).fetchone())
 `;
-    const { out, code } = await run(['python3', '-c', script, String(server.port), path('ca.crt'), PASSWORD]);
+    const { out, code } = await run([
+      pythonWithPsycopg() ?? 'python3',
+      '-c',
+      script,
+      String(server.port),
+      path('ca.crt'),
+      PASSWORD,
+    ]);
     expect([code, new Set(out.split('\n'))]).toEqual([0, new Set([`('select 1',) ('select $1',)`])]);
   });
 });

@@ -3,7 +3,7 @@
 
 import { Fault } from '../base/fault.ts';
 import { loop } from '../base/service.ts';
-import { type Epoch, formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
+import { type Epoch, type Lsn, parseLsn } from '../pg/lsn.ts';
 import { ClientSession, type ClientOptions, type ClientStream, type SessionWorld } from '../session/client-session.ts';
 import { readUint64 } from '../wire/bytes.ts';
 import {
@@ -268,9 +268,4 @@ export function switchPoint(history: string, from: number): Lsn | null {
     if (found !== null && Number(found[1]) === from) return parseLsn(found[2] as string);
   }
   return null;
-}
-
-/** For logs. */
-export function describeIdentity(identity: UpstreamIdentity): string {
-  return `${identity.epoch.systemId}/${identity.epoch.timeline} at ${formatLsn(identity.flushLsn)}`;
 }

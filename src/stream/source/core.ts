@@ -9,7 +9,6 @@ import { isStored } from '../../replica/layout.ts';
 import { ReplicaLoader } from '../../replica/loader.ts';
 import { removeReplica } from '../../replica/snapshot.ts';
 import { ClientSession, type ClientOptions, type SessionWorld } from '../../session/client-session.ts';
-import { describeTarget } from '../../session/connection-string.ts';
 import { ServerError } from '../../session/faults.ts';
 import { quoteName } from '../../wire/replication.ts';
 import { connectUpstream } from '../upstream.ts';
@@ -417,9 +416,4 @@ function tablesChanged(): Fault {
     message: 'tables were changed while the copy began; it begins again',
     retryable: true,
   });
-}
-
-/** For logs: where the core is. */
-export function describeCore(options: CoreOptions): string {
-  return describeTarget(options.client.target);
 }
