@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ReplicaControl } from '../src/contracts/replica-control.ts';
+import type { ReplicaControl, ReplicaOptions } from '../src/contracts/replica-control.ts';
 import { createLog } from '../src/observe/log.ts';
 import { Metrics } from '../src/observe/metrics.ts';
 import { parseLsn } from '../src/pg/lsn.ts';
@@ -52,6 +52,8 @@ export interface TestRelayOptions {
   readonly upstream: RelayUpstream;
   readonly overrides?: Partial<RelayOptions>;
   readonly disk?: typeof nodeDisk;
+  /** In place of an applier in this thread. */
+  readonly startReplicaWith?: (options: ReplicaOptions) => ReplicaControl;
 }
 
 export function upstreamOf(
@@ -96,7 +98,9 @@ export async function startRelay(options: TestRelayOptions): Promise<TestRelay> 
       ...(options.disk === undefined ? {} : { disk: options.disk }),
       log,
       metrics: new Metrics(),
-      startReplica: (replica) => runReplicaHere({ ...relayWorld, log: log.with({ replica: replica.name }) }, replica),
+      startReplica:
+        options.startReplicaWith ??
+        ((replica) => runReplicaHere({ ...relayWorld, log: log.with({ replica: replica.name }) }, replica)),
       pid: process.pid,
       version: 'test',
     },

@@ -1,7 +1,7 @@
 // What goes wrong around a relay, and what it does about it: never a silent gap.
 
 import { expect, test, setDefaultTimeout } from 'bun:test';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startPostgres, type TestPostgres } from '../../test/harness.ts';
 import {
@@ -145,6 +145,42 @@ for (const [what, action, words] of [
     expect(said(edge, 'replica.replaced')).toBe(true);
   });
 }
+
+test('a log that lost what was acknowledged leads to a new copy, not to a gap', async () => {
+  await using all = await world();
+  const { postgres, relay, edge } = all;
+  await postgres.sql(`insert into t values (500, 'acknowledged')`);
+  await caughtUp(postgres, edge);
+  await relay.stop();
+  const folder = join(relay.directory, 'log');
+  const segment = join(folder, readdirSync(folder).find((name) => name.endsWith('.log')) as string);
+  truncateSync(segment, statSync(segment).size - 20);
+  await postgres.sql(`insert into t values (501, 'afterwards')`);
+  await using next = await again(relay, postgres);
+  await until('it took a copy', () => said(next, 'serving a new copy'));
+  expect(said(next, 'relay.log-tail-cut')).toBe(true);
+  await equal(postgres, edge);
+});
+
+test('a log that rots while a subscriber is behind is replaced by a new copy', async () => {
+  await using all = await world();
+  const { postgres, relay, edge } = all;
+  await edge.stop();
+  for (let round = 0; round < 20; round += 1) {
+    await postgres.sql(
+      `insert into t select g, repeat('x', 1000) from generate_series(${1000 * round + 1000}, ${1000 * round + 1999}) g`,
+    );
+  }
+  await until('the relay stored it', () => relay.relay.status().lagBytes === 0);
+  const folder = join(relay.directory, 'log');
+  const segment = join(folder, readdirSync(folder).find((name) => name.endsWith('.log')) as string);
+  const bytes = readFileSync(segment);
+  bytes.fill(0xff, 2_000_000, 2_000_100);
+  writeFileSync(segment, bytes);
+  await using later = startReplica(relay, { directory: edge.path.replace(/\/replica.sqlite$/, '') });
+  await until('it took a copy', () => said(relay, 'the relay log is damaged') && said(relay, 'serving a new copy'));
+  await equal(postgres, later);
+});
 
 test('a slot that the core invalidates leads to a new copy', async () => {
   await using postgres = await startPostgres({
@@ -337,7 +373,7 @@ test('a relay does not listen on other addresses without TLS', async () => {
   ).toBe('tls-required');
 });
 
-test('a full disk stops acknowledgements, not the service, and is over by itself', async () => {
+test('I5: a full disk stops acknowledgements, not the service, and is over by itself', async () => {
   await using postgres = await startPostgres();
   await postgres.sql(TABLE);
   let full = false;

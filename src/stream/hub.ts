@@ -2,6 +2,7 @@
 // subscribers cost no reading; whoever is behind reads the log. What is the same for many subscribers is put together once.
 
 import { must } from '../base/assert.ts';
+import type { Fault } from '../base/fault.ts';
 import type { Counter } from '../observe/metrics.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import { concat, withoutLogicalMessages } from './frames.ts';
@@ -94,6 +95,8 @@ export class Hub {
   #fresh: LogRecord[] = [];
   #freshFrom: Lsn;
   readonly log: RelayLog;
+  /** Called when a reader finds the log damaged: what lies on disk cannot be served any more. */
+  onDamaged: (error: Fault) => void = () => {};
   /** Transactions put into the form that is sent. */
   readonly encoded: Counter;
 

@@ -398,8 +398,12 @@ export class Relay implements Service {
         retryable: true,
       });
     });
+    const damaged = new Promise<never>((_resolve, reject) => {
+      hub.onDamaged = (error) => reject(new CopyNeeded(error.message));
+    });
     try {
-      await Promise.race([this.#source(state, serving, backoff, ending.signal), logging, housekeeping, unusable]);
+      const source = this.#source(state, serving, backoff, ending.signal);
+      await Promise.race([source, logging, housekeeping, unusable, damaged]);
       return null;
     } catch (error) {
       if (!(error instanceof CopyNeeded)) throw error;

@@ -7,6 +7,7 @@
 
 import { must } from '../base/assert.ts';
 import type { Disk } from '../base/disk.ts';
+import { Fault } from '../base/fault.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import { logDamaged } from './faults.ts';
 import { BEGIN_FRAME_BYTES, concat, frameBytesAt, wholeFrames, withoutLogicalMessages } from './frames.ts';
@@ -136,6 +137,7 @@ export class Subscription {
       const records = this.#hub.newer(this.#sentLsn, CHUNK_BYTES);
       if (records === null || records.some((record) => record.kind === 'big')) {
         this.#catchUp(records).catch((error: unknown) => {
+          if (error instanceof Fault && error.code === 'log-damaged') this.#hub.onDamaged(error);
           if (!this.#closed) this.#outlet.fail(error);
         });
         return;
