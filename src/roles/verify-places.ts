@@ -10,6 +10,8 @@ import type { TableImage } from '../contracts/catalogue.ts';
 import type { ChecksumReport, TableChecksum } from '../contracts/health.ts';
 import { CHECKSUM_SETTINGS, checksumSql } from '../replica/checksum.ts';
 import { ClientSession, type QueryResult } from '../session/client-session.ts';
+import { ServerError } from '../session/faults.ts';
+import { openTransactions } from '../stream/source/open-transactions.ts';
 import { sqlLiteral, tableImagesSql } from '../stream/source/catalogue-sql.ts';
 import { sessionWorld } from './core-client.ts';
 import { worldTls } from './status.ts';
@@ -22,6 +24,8 @@ const CHECKSUM_TIMEOUT_MS = 300_000;
 // The relay lets its replica go on after this, should we be killed before we release it.
 const HOLD_MS = 60_000;
 const HOLD_TIMEOUT_MS = 10_000;
+// How long a transaction of somebody else's may keep the core from giving a consistent point; less than the relay is held.
+const CORE_WAIT_MS = 20_000;
 // Within this the relay is where a place was that it feeds, unless it lost its upstream.
 const REACH_MS = 20_000;
 
@@ -72,16 +76,28 @@ export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
 /** Sums of the core's published tables, at an LSN of its own choosing. */
 export async function coreChecksum(
   options: Pick<VerifyWorld, 'coreUrl' | 'publication' | 'clock'>,
+  waitMs = CORE_WAIT_MS,
 ): Promise<ChecksumReport> {
   const world = sessionWorld(options.clock);
   const target = connectionTarget(options.coreUrl, { applicationName: 'skerry verify' });
-  await using replication = await ClientSession.connect(world, { target, replication: 'database' });
+  await using replication = await ClientSession.connect(world, {
+    target,
+    replication: 'database',
+    parameters: { lock_timeout: String(waitMs) },
+  });
   await using session = await ClientSession.connect(world, { target, parameters: CHECKSUM_SETTINGS });
   const identity = first(await replication.query('IDENTIFY_SYSTEM'));
+  const create = `CREATE_REPLICATION_SLOT skerry_verify_${slotSuffix(world.random.bytes(6))} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`;
   const slot = first(
-    await replication.query(
-      `CREATE_REPLICATION_SLOT skerry_verify_${slotSuffix(world.random.bytes(6))} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
-    ),
+    await replication.query(create).catch(async (error: unknown) => {
+      if (!(error instanceof ServerError) || error.sqlstate !== '55P03') throw error;
+      throw new Fault('verify-incomparable', {
+        message: `the core gives no consistent point while older transactions are open: ${(await openTransactions(session)) ?? 'they ended just now'}`,
+        hint: 'end them (COMMIT, ROLLBACK PREPARED, pg_terminate_backend), or wait and try again',
+        retryable: true,
+        cause: error,
+      });
+    }),
   );
   const field = (row: ReadonlyMap<string, string>, name: string): string => row.get(name) ?? '';
   await session.query(

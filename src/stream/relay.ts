@@ -233,6 +233,7 @@ export class Relay implements Service {
     const progress = this.#progress;
     const reason = this.#state?.reason ?? 'starting';
     if (progress === null) return reason;
+    if (progress.waitingFor !== null) return `${reason}: waits for ${progress.waitingFor}`;
     return `${reason}: ${progress.tablesDone} of ${progress.tablesTotal} tables, ${progress.rows} rows`;
   }
 

@@ -20,6 +20,7 @@ import {
   tableImagesSql,
   TYPE_IMAGES_SQL,
 } from './catalogue-sql.ts';
+import { openTransactions } from './open-transactions.ts';
 import type { ObservedCore, ObservedSlot } from './resume.ts';
 import {
   cleanSql,
@@ -43,8 +44,12 @@ export interface CopyProgress {
   tablesDone: number;
   rows: number;
   bytes: number;
+  /** Open transactions that the copy cannot begin before; null while it goes on. */
+  waitingFor: string | null;
 }
 
+/** How often it is looked who keeps a copy from beginning. */
+const BLOCKED_LOOK_MS = 2_000;
 /** Sessions that copy at once. */
 const COPY_SESSIONS = 2;
 /** How often a copy is begun again because tables changed under it. */
@@ -217,8 +222,11 @@ export class Core {
       this.#log.info('core.slot-creating', {
         message: `creating slot ${slot}; waits for the transactions that run now`,
       });
-      const created = await upstream.session.query(
-        `CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput (SNAPSHOT 'export'${failover ? ', FAILOVER' : ''})`,
+      const created = await this.#whileBlocked(
+        upstream.session.query(
+          `CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput (SNAPSHOT 'export'${failover ? ', FAILOVER' : ''})`,
+        ),
+        (waitingFor) => progress({ tablesTotal: 0, tablesDone: 0, rows: 0, bytes: 0, waitingFor }),
       );
       const lsn = parseLsn(String(created.rows[0]?.[1]));
       const snapshot = String(created.rows[0]?.[2]);
@@ -234,7 +242,8 @@ export class Core {
       const tables = image.tables.filter(isStored);
       await this.#lock(first, image, tables);
       loader = new ReplicaLoader(target, image);
-      const state: CopyProgress = { tablesTotal: tables.length, tablesDone: 0, rows: 0, bytes: 0 };
+      const state: CopyProgress = { tablesTotal: tables.length, tablesDone: 0, rows: 0, bytes: 0, waitingFor: null };
+      progress(state);
       const queue = [...tables];
       const loading = loader;
       await Promise.all(sessions.map((session) => copyTables(session, loading, queue, state, progress)));
@@ -251,6 +260,31 @@ export class Core {
       loader?.close();
       for (const session of sessions) session.destroy();
       upstream.session.destroy();
+    }
+  }
+
+  /** Waits for a slot being made, and says from time to time who is in its way. */
+  async #whileBlocked<T>(made: Promise<T>, blocked: (who: string) => void): Promise<T> {
+    const done = new AbortController();
+    const look = async (): Promise<void> => {
+      await using session = await this.connect();
+      let told = '';
+      for (;;) {
+        await this.#world.clock.sleep(BLOCKED_LOOK_MS, done.signal);
+        const who = await openTransactions(session);
+        if (who === null || done.signal.aborted) continue;
+        blocked(who);
+        if (who !== told) this.#log.warn('core.slot-waits', { message: `the copy can begin when these end: ${who}` });
+        told = who;
+      }
+    };
+    // Looking is a courtesy: whatever becomes of it, the slot is what counts.
+    const looking = look().catch(() => {});
+    try {
+      return await made;
+    } finally {
+      done.abort();
+      await looking;
     }
   }
 
