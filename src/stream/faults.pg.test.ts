@@ -3,7 +3,7 @@
 import { expect, test, setDefaultTimeout } from 'bun:test';
 import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startPostgres, type TestPostgres } from '../../test/harness.ts';
+import { needs, startPostgres, type StartPostgresOptions, type TestPostgres } from '../../test/harness.ts';
 import {
   caughtUp,
   PEER,
@@ -42,8 +42,10 @@ const said = (where: { readonly lines: string[] }, words: string): boolean =>
   where.lines.some((line) => line.includes(words));
 
 /** Core, relay and edge, all of them following. */
-async function world(): Promise<AsyncDisposable & { postgres: TestPostgres; relay: TestRelay; edge: TestReplica }> {
-  const postgres = await startPostgres();
+async function world(
+  options: StartPostgresOptions = {},
+): Promise<AsyncDisposable & { postgres: TestPostgres; relay: TestRelay; edge: TestReplica }> {
+  const postgres = await startPostgres(options);
   await postgres.sql(TABLE);
   const relay = await startRelay({ upstream: upstreamOf(postgres) });
   await relay.relay.ready;
@@ -264,6 +266,35 @@ test('a changed publication leads to a new copy', async () => {
   await postgres.sql(`insert into t values (800, 'x')`);
   await equal(postgres, edge);
 });
+
+for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${one}`))) {
+  test(`${version}: INVARIANT_I3: a publication that is dropped and made again leads to a new copy, never to a gap`, async () => {
+    await using all = await world({ version, settings: { logical_decoding_work_mem: '64kB' } });
+    const { postgres, relay, edge } = all;
+    const copies = (): number => relay.lines.filter((line) => line.includes('relay.copy ')).length;
+    const drop = 'drop publication skerry';
+    const between = (id: number): string => `insert into t values (${id}, 'sent by neither')`;
+    const again = 'create publication skerry for all tables';
+    const followed = async (what: string, before: number): Promise<void> => {
+      await until(what, () => copies() > before);
+      await equal(postgres, edge);
+    };
+    let before = copies();
+    for (const sql of [drop, between(901)]) await postgres.sql(sql);
+    await followed('dropped and not made again: we do it', before);
+
+    before = copies();
+    for (const sql of [drop, between(902), again]) await postgres.sql(sql);
+    await followed('made again by its owner', before);
+
+    before = copies();
+    await postgres.sql(
+      `begin; insert into t select g, repeat('x', 100) from generate_series(10000, 13000) g; alter publication skerry set (publish = 'insert'); commit`,
+    );
+    await followed('changed inside a transaction that is streamed', before);
+    expect(edge.rows(`select id from "public.t" where id between 900 and 999 order by 1`)).toEqual([[901], [902]]);
+  });
+}
 
 test('row filters and column lists of a publication that the user made are respected', async () => {
   await using postgres = await startPostgres({ version: 'any' });

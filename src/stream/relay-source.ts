@@ -122,8 +122,9 @@ export class HubFeeder implements StreamReceiver {
   }
 
   #lookAtMessage(message: Uint8Array): void {
-    // Inside streamed blocks an xid comes first; such a change of the publication is found by its digest instead.
-    if (readLogicalMessage(message).prefix === PUBLICATION_MESSAGE_PREFIX) this.#publicationChanged = true;
+    // Inside streamed blocks an xid comes first. Should that transaction be rolled back, a copy too many is taken.
+    const plain = this.#assembler.streaming ? message.subarray(4) : message;
+    if (readLogicalMessage(plain).prefix === PUBLICATION_MESSAGE_PREFIX) this.#publicationChanged = true;
   }
 
   #afterWait(): Promise<void> | undefined {

@@ -107,6 +107,10 @@ export interface RelayOptions {
 const RECONNECT = { firstMs: 100, maxMs: 10_000 } as const;
 const HOUSEKEEPING_EVERY_MS = 5000;
 const SLOT_BUSY_WAIT_MS = 500;
+/** A connection that held this long was a good one: after it, reconnecting begins with short waits again. */
+const HEALTHY_AFTER_MS = 3000;
+/** SQLSTATE of a publication or slot that is not there. */
+const UNDEFINED_OBJECT = '42704';
 
 /** Why the stream cannot go on without a new copy. */
 class CopyNeeded extends Error {}
@@ -534,12 +538,18 @@ export class Relay implements Service {
         break;
     }
     await using upstream = await connectUpstream(this.#deps, core.options.client);
-    await this.#stream(state, serving, backoff, signal, {
-      upstream,
-      slot: core.options.slot,
-      streaming: true,
-      ...(core.hasEventTriggers ? {} : { relationChanged: schemaInjector(core, this.#replicaPath) }),
-    });
+    try {
+      await this.#stream(state, serving, backoff, signal, {
+        upstream,
+        slot: core.options.slot,
+        streaming: true,
+        ...(core.hasEventTriggers ? {} : { relationChanged: schemaInjector(core, this.#replicaPath) }),
+      });
+    } catch (error) {
+      // What is to be sent was committed without slot or publication: one that is made later does not help.
+      if (error instanceof ServerError && error.sqlstate === UNDEFINED_OBJECT) throw new CopyNeeded(error.message);
+      throw error;
+    }
   }
 
   async #streamFromRelay(state: RelayState, serving: Serving, backoff: Backoff, signal: AbortSignal): Promise<void> {
@@ -586,8 +596,8 @@ export class Relay implements Service {
       spoolDirectory: `${this.#options.directory}/spool`,
       ...(from.relationChanged === undefined ? {} : { relationChanged: from.relationChanged }),
     });
+    const startedMs = this.#deps.clock.now();
     feeder.onHeard = () => {
-      backoff.reset();
       this.#phase = 'streaming';
       state.reason = 'following the upstream';
       state.upstreamConnected = true;
@@ -607,6 +617,8 @@ export class Relay implements Service {
         signal,
       );
     } finally {
+      // Not at the first word: an upstream that speaks and then fails, again and again, must not be asked ten times a second.
+      if (this.#deps.clock.now() - startedMs > HEALTHY_AFTER_MS) backoff.reset();
       await feeder.close();
     }
   }

@@ -107,6 +107,11 @@ export class Assembler {
     return this.#plain === null && this.#block === null && !this.#skipping;
   }
 
+  /** True between Stream Start and Stream Stop: messages carry the xid they belong to. */
+  get streaming(): boolean {
+    return this.#block !== null;
+  }
+
   /** Transactions in progress that are being spooled. */
   get inProgress(): number {
     return this.#streamed.size;

@@ -401,10 +401,13 @@ async function dropSlot(session: ClientSession, name: string): Promise<void> {
   }
 }
 
-/** A digest of how the publication is defined; which tables FOR ALL TABLES means is told by the stream. */
+/**
+ * A digest of how the publication is defined; which tables FOR ALL TABLES means is told by the stream. With its OID: one that was
+ * dropped and made again is another, for what was committed in between is sent by neither.
+ */
 async function publicationDigest(session: ClientSession, publication: string): Promise<string | null> {
   const found = await session.query(
-    `SELECT pg_catalog.md5(pg_catalog.concat_ws(',', p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
+    `SELECT pg_catalog.md5(pg_catalog.concat_ws(',', p.oid::bigint, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot,
        (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', r.prrelid::bigint, r.prattrs::text, pg_catalog.pg_get_expr(r.prqual, r.prrelid)), ';' ORDER BY r.prrelid)
          FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid),
        (SELECT pg_catalog.string_agg(n.pnnspid::bigint::text, ';' ORDER BY n.pnnspid) FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = p.oid)))

@@ -129,6 +129,10 @@ BEGIN
       'tables', '[]'::json, 'types', '[]'::json, 'droppedTables', (SELECT json_agg(g.relid::bigint) FROM unnest(gone) g(relid)),
       'rewrittenTables', '[]'::json)::text);
   END IF;
+  IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o
+      WHERE o.classid = 'pg_publication'::regclass AND o.address_names = ARRAY[${name}]) THEN
+    PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, tg_tag);
+  END IF;
   -- Columns, indexes and constraints may go because something else goes; their tables are described anew.
   SELECT array_agg(DISTINCT c.oid) INTO touched FROM pg_class c WHERE c.relkind IN ('r', 'p')
     AND (c.oid = ANY (touched) OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o
