@@ -201,6 +201,11 @@ export class Subscription {
       for (;;) {
         if (this.#closed) return;
         if (records === null) {
+          // The ring may have helped in between; then the reader stands at a place that is behind us.
+          if (reader !== null && reader.lsn !== this.#sentLsn) {
+            await reader.close();
+            reader = null;
+          }
           reader ??= this.#hub.log.reader(this.#sentLsn);
           if (await this.#sendPlain(reader)) {
             records = this.#hub.newer(this.#sentLsn, CHUNK_BYTES);
