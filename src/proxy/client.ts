@@ -169,6 +169,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #positionDue = false;
   #refusal: Fault | null = null;
   #hadChannels = false;
+  #channelsUnheard = false;
   #channels: readonly string[] | null = null;
   /** Notifications that came while a LISTEN is taken over: from the server connection, and from the shared listener. */
   #takeOver: { own: Buffer[]; shared: Buffer[] } | null = null;
@@ -587,8 +588,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
     this.#touch(scan);
-    if ((scan.effects & EFFECT.prepared) !== 0) this.#materialise(server, scan);
-    if ((scan.effects & EFFECT.channels) !== 0) this.#materialiseChannels(server);
+    this.#materialiseFor(server, scan);
     this.#unnamed = null;
     server.unnamed = null;
     return this.#passQuery(server, buffer, at, total);
@@ -669,22 +669,24 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (textEnd === -1 || textEnd + 3 > end) return this.#malformed(end);
     const text = buffer.toString('utf8', nameEnd + 1, textEnd);
     if (nameEnd === at + 5) return this.#parseUnnamed(buffer, at, end, text);
+    const name = buffer.toString('utf8', at + 5, nameEnd);
+    const body = buffer.subarray(nameEnd + 1, end);
+    const isTaken = this.#statements?.has(name) === true;
+    if (this.server === null && !isTaken && this.#parseKnown(name, body)) return end;
     const server = this.#obtain(false);
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
     server.segmentOpen = true;
-    const name = buffer.toString('utf8', at + 5, nameEnd);
-    this.#statements ??= new Map();
-    if (this.#statements.has(name)) {
+    if (isTaken) {
       this.#parseDuplicate(server, name);
       server.expect(EXPECT.parse, null);
       return this.#pass(server, buffer, at, total);
     }
+    this.#statements ??= new Map();
     if (this.#statements.size >= CLIENT_STATEMENTS_MAX) {
       this.fail(violation(`more than ${CLIENT_STATEMENTS_MAX} prepared statements`));
       return end;
     }
-    const body = buffer.subarray(nameEnd + 1, end);
     const statement = this.host.statements.intern(body, textEnd - nameEnd - 1, this.settings.context);
     this.host.statements.hold(statement);
     this.#statements.set(name, statement);
@@ -698,12 +700,26 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     return end;
   }
 
+  /**
+   * A statement that a server has accepted before needs none now: what is wrong with it would be told at Bind. It also
+   * spares single-threaded clients (pgbench) from waiting in Parse for a connection that their own transactions hold.
+   */
+  #parseKnown(name: string, body: Buffer): boolean {
+    const statement = this.host.statements.find(body, this.settings.context);
+    if (statement?.proven !== true || (this.#statements?.size ?? 0) >= CLIENT_STATEMENTS_MAX) return false;
+    this.host.statements.hold(statement);
+    (this.#statements ??= new Map()).set(name, statement);
+    this.outbox.push(PARSE_COMPLETE);
+    return true;
+  }
+
   #parseUnnamed(buffer: Buffer, at: number, end: number, text: string): number {
     const scan = scanStatement(text);
     const read = this.host.splitsReads(this) && scan.effects === 0 && this.host.isRead(text);
     const server = this.#obtain(read && this.#wholeSegmentReads(buffer, end));
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
+    this.#materialiseFor(server, scan);
     server.segmentOpen = true;
     let message = buffer.subarray(at, end);
     if (scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true) {
@@ -794,6 +810,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const read = statement !== undefined && this.host.splitsReads(this) && this.#isReadStatement(statement);
     const server = this.#obtain(read && this.#wholeSegmentReads(buffer, at + total));
     if (server === null || this.state !== 'ready') return BLOCKED;
+    const scan = statement?.scan ?? (name === '' ? this.#unnamed?.scan : undefined);
+    if (scan !== undefined) this.#materialiseFor(server, scan);
+    if (statement === undefined && name !== '' && !server.segmentOpen) this.#materialiseNames(server, [name]);
     server.segmentOpen = true;
     if (name === '') {
       this.#begin(server, this.lastText);
@@ -802,7 +821,6 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       return this.#pass(server, buffer, at, total);
     }
     if (statement === undefined) {
-      this.#materialiseNames(server, [name]);
       server.expect(EXPECT.bind, null);
       return this.#pass(server, buffer, at, total);
     }
@@ -865,6 +883,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (total < 7 || buffer.length < end || buffer[end - 1] !== 0) return this.#malformed(end);
     const server = this.#obtain(false);
     if (server === null || this.state !== 'ready') return BLOCKED;
+    const wasOpen = server.segmentOpen;
     server.segmentOpen = true;
     const isStatement = buffer[at + 5] === 0x53;
     const kind = isStatement ? EXPECT.describeStatement : EXPECT.describePortal;
@@ -876,7 +895,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const statement = name === '' ? undefined : this.#statements?.get(name);
     if (statement === undefined) {
       if (name === '') this.#ensureUnnamed(server);
-      else this.#materialiseNames(server, [name]);
+      else if (!wasOpen) this.#materialiseNames(server, [name]);
       server.expect(kind, null);
       return this.#pass(server, buffer, at, total);
     }
@@ -969,6 +988,14 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   // SQL-level PREPARE: the texts are the client's, the server connection gets those that a statement needs.
 
+  /** Before a statement that needs them: the client's names and channels on this server connection. */
+  #materialiseFor(server: ServerConnection, scan: Scan): void {
+    if ((scan.effects & (EFFECT.prepared | EFFECT.channels)) === 0) return;
+    if ((scan.effects & EFFECT.channels) !== 0) this.#materialiseChannels(server);
+    // In the middle of a segment no query of ours may come between.
+    if ((scan.effects & EFFECT.prepared) !== 0 && !server.segmentOpen) this.#materialise(server, scan);
+  }
+
   #materialise(server: ServerConnection, scan: Scan): void {
     const names = [...scan.executes];
     if (scan.special?.tag === 'deallocate') names.push(scan.special.name);
@@ -1009,6 +1036,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (server.listens) return;
     server.listens = true;
     this.#takeOver ??= { own: [], shared: [] };
+    if (server.segmentOpen) {
+      this.#channelsUnheard = true;
+      return;
+    }
     const channels = this.#channels ?? [];
     for (const channel of channels) this.#injectQuietly(server, `LISTEN ${quoteIdentifier(channel)}`);
   }
@@ -1140,7 +1171,13 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   /** The shared listener listens first, only then the server connection stops: nothing is lost, and what both heard is told once. */
-  #takeOverChannels(server: ServerConnection, channels: readonly string[]): void {
+  #takeOverChannels(server: ServerConnection, found: readonly string[]): void {
+    let channels = found;
+    if (this.#channelsUnheard) {
+      // The server connection did not listen to what the client had before.
+      this.#channelsUnheard = false;
+      channels = [...new Set([...channels, ...(this.#channels ?? [])])];
+    }
     this.#channels = channels.length === 0 ? null : channels;
     this.#hadChannels = channels.length > 0;
     this.#takeOver ??= { own: [], shared: [] };

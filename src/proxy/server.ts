@@ -467,6 +467,7 @@ export class ServerConnection implements ConnectionHandler {
         this.#pop();
         return visible;
       case BACKEND.parseComplete:
+        this.#proven();
         return this.#expected(EXPECT.parse, kind, type) && visible;
       case BACKEND.bindComplete:
         return this.#expected(EXPECT.bind, kind, type) && visible;
@@ -494,6 +495,11 @@ export class ServerConnection implements ConnectionHandler {
       default:
         return this.#unexpected(type);
     }
+  }
+
+  #proven(): void {
+    const owed = this.ledger.headReference;
+    if (owed?.tag === 'parse' && owed.statement !== null) owed.statement.proven = true;
   }
 
   #expected(wanted: number, kind: number, type: number): boolean {

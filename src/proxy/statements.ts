@@ -13,6 +13,8 @@ export class Statement {
   readonly scan: Scan;
   /** Clients and server connections that hold it; without any it is forgotten. */
   holders = 0;
+  /** A server has accepted it. */
+  proven = false;
 
   constructor(options: { readonly name: string; readonly key: string; readonly body: Buffer; readonly text: string }) {
     this.name = options.name;
@@ -51,7 +53,7 @@ export class StatementRegistry {
    * things (search_path, role).
    */
   intern(body: Buffer, textEnd: number, context: string): Statement {
-    const key = `${context}\0${body.toString('latin1')}`;
+    const key = keyOf(body, context);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     this.#created += 1;
@@ -66,6 +68,11 @@ export class StatementRegistry {
     return statement;
   }
 
+  /** The statement of a Parse body, when somebody holds it already. */
+  find(body: Buffer, context: string): Statement | null {
+    return this.#byKey.get(keyOf(body, context)) ?? null;
+  }
+
   hold(statement: Statement): void {
     statement.holders += 1;
     // It may have been forgotten and be held again through an undo.
@@ -76,4 +83,8 @@ export class StatementRegistry {
     statement.holders -= 1;
     if (statement.holders === 0 && this.#byKey.get(statement.key) === statement) this.#byKey.delete(statement.key);
   }
+}
+
+function keyOf(body: Buffer, context: string): string {
+  return `${context}\0${body.toString('latin1')}`;
 }
