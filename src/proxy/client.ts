@@ -719,10 +719,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const server = this.#obtain(read && this.#wholeSegmentReads(buffer, end));
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
-    this.#materialiseFor(server, scan);
+    const isOurs = scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true;
+    if (!isOurs) this.#materialiseFor(server, scan);
     server.segmentOpen = true;
     let message = buffer.subarray(at, end);
-    if (scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true) {
+    if (isOurs && scan.special?.tag === 'deallocate') {
       // The name is ours, not the server's: let it drop an empty statement that is made for the purpose.
       this.#deallocateByMessage(server, scan.special.name);
       message = DEALLOCATE_STUB;
@@ -745,6 +746,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #deallocateByMessage(server: ServerConnection, name: string): void {
     const statement = this.#statements?.get(name) as Statement;
     this.#statements?.delete(name);
+    this.#sqlOwner = {};
     this.host.statements.release(statement);
     server.outbox.push(CLOSE_STUB);
     server.expect(EXPECT.close | HIDDEN, null);
