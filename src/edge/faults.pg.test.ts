@@ -433,6 +433,30 @@ describe('privileges', () => {
   });
 });
 
+describe('a schema that changes under open sessions', () => {
+  test('new columns are there at once; a prepared statement with another result is refused until it is prepared again', async () => {
+    await postgres.sql("CREATE TABLE sc (id int PRIMARY KEY, a text); INSERT INTO sc VALUES (1, 'a')");
+    await using edge = await startTestEdge(postgres);
+    await using client = await connect(edge);
+    const star = { name: 'star', text: 'SELECT * FROM sc WHERE id = $1', values: [1] };
+    const one = { name: 'one', text: 'SELECT a FROM sc WHERE id = $1', values: [1] };
+    expect((await client.query(star)).rows).toEqual([{ id: 1, a: 'a' }]);
+    expect((await client.query(one)).rows).toEqual([{ a: 'a' }]);
+    await postgres.sql("ALTER TABLE sc ADD COLUMN b int DEFAULT 7; ALTER TABLE sc ALTER COLUMN a SET DEFAULT 'x'");
+    await edge.catchUp();
+    expect((await client.query('SELECT * FROM sc WHERE id = 1')).rows).toEqual([{ id: 1, a: 'a', b: 7 }]);
+    expect((await client.query(one)).rows).toEqual([{ a: 'a' }]);
+    for (let again = 0; again < 2; again += 1) {
+      const refused = await failure(client.query(star));
+      expect([refused.code, refused.message]).toEqual(['0A000', 'cached plan must not change result type']);
+    }
+    await postgres.sql('DROP TABLE sc');
+    await edge.catchUp();
+    expect((await failure(client.query(one))).code).toBe('42P01');
+    expect((await failure(client.query('SELECT a FROM sc WHERE id = 1'))).code).toBe('42P01');
+  });
+});
+
 describe('what a forwarded statement may change', () => {
   let edge: TestEdge;
 

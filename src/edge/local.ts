@@ -61,8 +61,7 @@ export class LocalEngine {
   #positionText = '';
   #position: Lsn = LSN_ZERO;
   #catalogueVersion = -1;
-  /** Grows whenever plans made before are void. */
-  version = 0;
+  #version = 0;
   readonly #prepared = new Map<LocalPlan, PreparedPlan>();
 
   constructor(deps: LocalEngineDeps) {
@@ -73,6 +72,12 @@ export class LocalEngine {
   /** The catalogue of this turn's snapshot; null while there is no replica. */
   get catalogue(): Catalogue | null {
     return this.#enter() ? this.#catalogue : null;
+  }
+
+  /** Grows whenever plans made before are void. */
+  get version(): number {
+    this.#enter();
+    return this.#version;
   }
 
   /** Position of this turn's snapshot; 0/0 while there is no replica. */
@@ -232,7 +237,7 @@ export class LocalEngine {
     this.#prepared.clear();
     this.#catalogue = null;
     this.#catalogueVersion = -1;
-    this.version += 1;
+    this.#version += 1;
   }
 }
 

@@ -22,8 +22,8 @@ export interface PreparedStatement {
   readonly parameterTypes: readonly number[];
   /** Renewed when the catalogue or search_path changed since. */
   stamp: PlanStamp;
-  /** Result columns the client was told of; they must not change under it. */
-  described: LocalPlan['columns'] | null;
+  /** Result columns at Parse: the client counts on them. Null when the core knows them. */
+  readonly columns: LocalPlan['columns'] | null;
   /** True when the core knows it under the same name. */
   upstream: boolean;
 }
@@ -117,6 +117,9 @@ export class PreparedStatements {
 export function sameColumns(before: LocalPlan['columns'], after: LocalPlan['columns']): boolean {
   return (
     before.length === after.length &&
-    before.every((column, index) => column.typeOid === after[index]?.typeOid && column.typmod === after[index]?.typmod)
+    before.every((column, index) => {
+      const other = after[index];
+      return column.name === other?.name && column.typeOid === other.typeOid && column.typmod === other.typmod;
+    })
   );
 }

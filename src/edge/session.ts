@@ -616,7 +616,8 @@ export class EdgeSession implements SessionOwner {
     const aborted = this.#segmentUpstream ? null : this.#abortedError(planned);
     if (aborted !== null) return this.#failed(aborted);
     const stamp = this.#stamp(planned);
-    const statement: PreparedStatement = { name, sql, parameterTypes, stamp, described: null, upstream: false };
+    const columns = planned.plan.kind === 'local' ? planned.plan.columns : null;
+    const statement: PreparedStatement = { name, sql, parameterTypes, stamp, columns, upstream: false };
     this.#prepared.keep(statement);
     if (!this.#goesUpstream(planned)) {
       writeParseComplete(this.#out);
@@ -720,12 +721,14 @@ export class EdgeSession implements SessionOwner {
   /** Plans a statement again when what it was planned under changed. An error when the client holds another description. */
   #renew(statement: PreparedStatement): ErrorFields | null {
     if (this.#staleness(statement.stamp) === null) return null;
-    statement.stamp = this.#stamp(this.#deps.engine.statement(statement.sql, statement.parameterTypes, this.#settings));
-    const { plan } = statement.stamp.planned;
-    if (statement.described === null || plan.kind !== 'local') return null;
-    return sameColumns(statement.described, plan.columns)
-      ? null
-      : errorFields('0A000', 'cached plan must not change result type');
+    const planned = this.#deps.engine.statement(statement.sql, statement.parameterTypes, this.#settings);
+    const { plan } = planned;
+    if (statement.columns !== null && plan.kind === 'local' && !sameColumns(statement.columns, plan.columns)) {
+      // It stays as it is, and fails each time, until the client prepares it again.
+      return errorFields('0A000', 'cached plan must not change result type');
+    }
+    statement.stamp = this.#stamp(planned);
+    return null;
   }
 
   #describe(buffer: Buffer, start: number, end: number): Wait {
@@ -742,6 +745,7 @@ export class EdgeSession implements SessionOwner {
     }
     const { stamp } = portal;
     if (portal.upstream || stamp === null) return this.#counted(frame);
+    if (this.#staleness(stamp) !== null) return this.#failed(SCHEMA_CHANGED);
     return this.#afterUpstream(() => this.#describeColumns(stamp.planned, portal.formats));
   }
 
@@ -761,7 +765,6 @@ export class EdgeSession implements SessionOwner {
       }, whyOf(planned));
     }
     const { plan } = planned;
-    if (plan.kind === 'local') statement.described = plan.columns;
     return this.#afterUpstream(() => {
       writeParameterDescription(this.#out, plan.kind === 'local' ? plan.parameterTypes : []);
       this.#describeColumns(planned, TEXT_FORMATS);
@@ -772,7 +775,7 @@ export class EdgeSession implements SessionOwner {
     if (plan.kind === 'local') {
       const prepared = this.#deps.engine.prepare(plan);
       if (prepared !== null) this.#out.bytes(prepared.description(formats));
-      else this.#fail(errorFields('57P03', 'the replica of this edge is being replaced', { hint: 'try again' }));
+      else this.#fail(SCHEMA_CHANGED);
     } else if (plan.kind === 'session' && plan.statement.type === 'show') {
       writeShowDescription(this.#out, plan.statement.name);
     } else {
@@ -1117,6 +1120,11 @@ export class EdgeSession implements SessionOwner {
     this.#deps.counts.forwarded(reason);
   }
 }
+
+/** Between Bind and Describe: the plan is void, and so is what was bound for it. */
+const SCHEMA_CHANGED = errorFields('57P03', 'the schema has changed since this portal was bound', {
+  hint: 'try again',
+});
 
 const NO_VALUES: BoundValues = [];
 const ANSWERED_FAST: AnsweredBy = { by: 'local', reason: 'index lookup in the replica' };
