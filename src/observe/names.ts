@@ -77,3 +77,21 @@ export const RELAY_TRANSACTIONS_ENCODED: MetricDeclaration = {
   kind: 'counter',
   help: 'Transactions put into the form in which subscribers get them: once each, and once more without logical messages if somebody wants that.',
 };
+
+export const PROXY_CLIENT_CONNECTIONS: MetricDeclaration = {
+  name: 'skerry_proxy_client_connections',
+  kind: 'gauge',
+  help: 'Clients that are logged in to the proxy.',
+};
+
+export const PROXY_CLIENTS_WAITING: MetricDeclaration = {
+  name: 'skerry_proxy_clients_waiting',
+  kind: 'gauge',
+  help: 'Clients that wait for a server connection.',
+};
+
+export const PROXY_SERVER_CONNECTIONS: MetricDeclaration = {
+  name: 'skerry_proxy_server_connections',
+  kind: 'gauge',
+  help: 'Connections of the proxy to Postgres servers, by whether somebody uses them.',
+};

@@ -75,6 +75,8 @@ export interface PoolOptions {
   /** Tries to close an idle connection of another pool that shares a limit. True when one was closed. */
   readonly makeRoom: (pool: Pool) => boolean;
   readonly cancel: (server: ServerConnection) => void;
+  /** Told how long a client has waited. */
+  readonly waited: (ms: number) => void;
 }
 
 export interface PoolStats {
@@ -244,7 +246,9 @@ export class Pool implements ServerOwner {
   #grant(waiter: Waiter, server: ServerConnection): void {
     waiter.waitingIn = null;
     this.stats.assignments += 1;
-    this.stats.waitMs += this.#options.now() - waiter.waitingSince;
+    const waitedMs = this.#options.now() - waiter.waitingSince;
+    this.stats.waitMs += waitedMs;
+    this.#options.waited(waitedMs);
     waiter.granted(server);
   }
 

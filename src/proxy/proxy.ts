@@ -9,7 +9,13 @@ import { loop } from '../base/service.ts';
 import { addressText, type ServerAddress, type Topology, type TopologySource } from '../contracts/topology.ts';
 import type { Log } from '../observe/log.ts';
 import type { Histogram, Metrics } from '../observe/metrics.ts';
-import { PROXY_QUERY_SECONDS, PROXY_WAIT_SECONDS } from '../observe/names.ts';
+import {
+  PROXY_CLIENT_CONNECTIONS,
+  PROXY_CLIENTS_WAITING,
+  PROXY_QUERY_SECONDS,
+  PROXY_SERVER_CONNECTIONS,
+  PROXY_WAIT_SECONDS,
+} from '../observe/names.ts';
 import { type ClientOptions as SessionOptions, login, type SessionWorld } from '../session/client-login.ts';
 import { ClientSession, sendCancel } from '../session/client-session.ts';
 import type { ConnectionTarget } from '../session/connection-string.ts';
@@ -163,6 +169,7 @@ export class Proxy implements ClientHost, LoginHost {
     this.#ports.push(await open(this.config.port, false));
     if (this.config.readPort !== null) this.#ports.push(await open(this.config.readPort, true));
     for (const name of this.config.databases.keys()) if (name !== '*') this.#databaseOf(name);
+    this.#metrics.gaugeOf(PROXY_CLIENT_CONNECTIONS, {}, () => this.clients.size);
     const { signal } = this.#stop;
     void loop({ everyMs: JANITOR_MS, clock: this.world.clock, signal }, () => this.#tick());
   }
@@ -539,7 +546,12 @@ export class Proxy implements ClientHost, LoginHost {
       open: (waiter, of) => this.#open(database, of, waiter),
       makeRoom: (of) => this.#makeRoom(of),
       cancel: (server) => this.cancel(server),
+      waited: (ms) => database.waitSeconds.observe(ms / 1000),
     });
+    const labels = { database: database.config.name, user, place };
+    this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'active' }, () => pool.active);
+    this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'idle' }, () => pool.idle.length);
+    this.#metrics.gaugeOf(PROXY_CLIENTS_WAITING, labels, () => pool.waiting);
     pool.paused = database.paused;
     this.pools.set(key, pool);
     return pool;
