@@ -30,7 +30,7 @@ import { type Opened, ServerSession } from '../session/server-session.ts';
 import { writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { CoreKnowledge } from './core-facts.ts';
-import { errorFields } from './faults.ts';
+import { errorFields, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
 import { readKey } from './kv.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
@@ -122,7 +122,6 @@ const WAITING_PER_LANE = 16;
 /** A core that did not answer is not asked again for this long: a burst of forwarded statements must not wait one by one. */
 const CORE_AWAY_MEMORY_MS = 200;
 
-/** Connections over the limit of sessions that are told so instead of being left in the backlog. */
 export interface Edge extends Service, AsyncDisposable {
   /** Resolves when both ports listen; rejects when they cannot be had. */
   readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
@@ -430,7 +429,8 @@ class EdgeServer implements Edge {
       this.#coreAway = null;
       return session;
     } catch (error) {
-      this.#coreAway = { error, until: clock.now() + CORE_AWAY_MEMORY_MS };
+      // What it says to one session's own settings is not for the others.
+      if (isCoreAway(error)) this.#coreAway = { error, until: clock.now() + CORE_AWAY_MEMORY_MS };
       throw error;
     }
   }

@@ -244,6 +244,16 @@ describe('limits', () => {
     });
   });
 
+  test('a setting that the core refuses is the affair of one session', async () => {
+    await withEdge({}, async (edge) => {
+      await using odd = await connect(edge, { options: '-c work_mem=lots' });
+      await using other = await connect(edge);
+      expect((await odd.query(LOCAL)).rows.length).toBe(1);
+      expect((await failure(odd.query('SELECT 1 FROM pg_class LIMIT 1'))).code).toBe('22023');
+      expect((await other.query('SELECT 1 FROM pg_class LIMIT 1')).rows.length).toBe(1);
+    });
+  });
+
   test('a connection to the core that is not used is given up for another session', async () => {
     await withEdge({ forwardConnectionsMax: 1, forwardIdleMs: 0 }, async (edge) => {
       await using one = await connect(edge);

@@ -37,6 +37,20 @@ function withoutSeverity(more: {
   };
 }
 
+/** Faults of opening a connection that mean that nobody is there, or not yet; others are the core's own words. */
+const AWAY: ReadonlySet<string> = new Set([
+  'core-away',
+  'connect-failed',
+  'connect-timeout',
+  'connection-lost',
+  'server-unready',
+  'server-stopping',
+]);
+
+export function isCoreAway(error: unknown): boolean {
+  return error instanceof Fault && AWAY.has(error.code);
+}
+
 export function coreAwayFault(cause: unknown): Fault {
   return new Fault('core-away', {
     message: 'the core database is not reachable from this edge',

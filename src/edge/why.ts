@@ -3,7 +3,7 @@
 import { Fault } from '../base/fault.ts';
 import { errorFieldsOf } from '../session/faults.ts';
 import type { ErrorFields } from '../wire/backend.ts';
-import { coreAwayFault, errorFields } from './faults.ts';
+import { coreAwayFault, errorFields, isCoreAway } from './faults.ts';
 import type { Planned, SessionStatement } from './sql/plan.ts';
 import { UpstreamLost } from './upstream.ts';
 
@@ -74,8 +74,7 @@ export function forwardError(error: unknown, because: Why | null, known: ErrorFi
     );
   }
   if (!(error instanceof Fault)) return errorFieldsOf(error);
-  const away = error.code === 'connect-failed' || error.code === 'core-away' || error.sqlstate === '57P03';
-  if (!away) return errorFieldsOf(error);
+  if (!isCoreAway(error)) return errorFieldsOf(error);
   if (known !== null) return known;
   const base = errorFieldsOf(coreAwayFault(error));
   const reason = because === null ? '' : `; the statement had to be forwarded: ${because.reason} (${because.detail})`;
