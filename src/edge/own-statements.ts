@@ -105,6 +105,10 @@ export class OwnStatements {
         if (statement.name === null) prepared.forgetAll();
         else prepared.forget(statement.name);
         break;
+      case 'listen':
+        // Not to be found out later: a session that listens may never ask for anything again.
+        forward.hold('listen');
+        break;
       case 'discard':
         if (statement.target !== 'all') break;
         prepared.forgetAll();
