@@ -148,7 +148,7 @@ for (const [what, action, words] of [
   });
 }
 
-test('a log that lost what was acknowledged leads to a new copy, not to a gap', async () => {
+test('INVARIANT_I5: a log that lost what was acknowledged leads to a new copy, not to a gap', async () => {
   await using all = await world();
   const { postgres, relay, edge } = all;
   await postgres.sql(`insert into t values (500, 'acknowledged')`);
@@ -239,7 +239,7 @@ test('a failover that lost nothing is followed on the new timeline, by relay, lo
   expect(said(edge, 'replica.unusable')).toBe(false);
 });
 
-test('a failover that lost commits is undone everywhere by a new copy', async () => {
+test('INVARIANT_I6: a failover that lost commits is undone everywhere by a new copy', async () => {
   await using all = await world();
   const { postgres, relay, edge } = all;
   await postgres.stop();
@@ -296,7 +296,7 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
   });
 }
 
-test('row filters and column lists of a publication that the user made are respected', async () => {
+test('INVARIANT_I4: row filters and column lists of a publication that the user made are respected', async () => {
   await using postgres = await startPostgres({ version: 'any' });
   await postgres.sql(`create table t (id int primary key, a text, secret text); insert into t select g, 'a', 's' from generate_series(1, 10) g;
     create table hidden (id int primary key); create publication mine for table t (id, a) where (id > 5)`);
@@ -359,7 +359,7 @@ async function ask(relay: TestRelay, command: string, url = relay.url): Promise<
   }
 }
 
-test('a subscriber that lies, knows no password or asks for what is not there gets a clear error', async () => {
+test('INVARIANT_I10: a subscriber that lies, knows no password or asks for what is not there gets a clear error', async () => {
   await using all = await world();
   const { relay } = all;
   const start = (lsn: string, options = '') =>
@@ -393,7 +393,7 @@ test('a subscriber that lies, knows no password or asks for what is not there ge
   expect(await http('/nothing', `Basic ${btoa(`peer:${PEER.password}`)}`)).toBe(404);
 });
 
-test('a relay does not listen on other addresses without TLS', async () => {
+test('INVARIANT_I11: a relay does not listen on other addresses without TLS', async () => {
   await using postgres = await startPostgres();
   const starting = startRelay({ upstream: upstreamOf(postgres), overrides: { listen: { host: '0.0.0.0', port: 0 } } });
   expect(
@@ -404,7 +404,7 @@ test('a relay does not listen on other addresses without TLS', async () => {
   ).toBe('tls-required');
 });
 
-test('I5: a full disk stops acknowledgements, not the service, and is over by itself', async () => {
+test('INVARIANT_I5: a full disk stops acknowledgements, not the service, and is over by itself', async () => {
   await using postgres = await startPostgres();
   await postgres.sql(TABLE);
   let full = false;
@@ -439,7 +439,7 @@ test('I5: a full disk stops acknowledgements, not the service, and is over by it
   );
 });
 
-test('a subscriber that never reads holds nobody up, and gets everything when it reads again', async () => {
+test('INVARIANT_I8: a subscriber that never reads holds nobody up, and gets everything when it reads again', async () => {
   await using all = await world();
   const { postgres, relay, edge } = all;
   await using session = await ClientSession.connect(relayWorld, {

@@ -171,7 +171,7 @@ for (const [name, ringBytesMax] of [
   ['small', 20_000],
 ] as const) {
   for (const seed of SEEDS) {
-    test(`everybody gets everything once, in order and described, at any pace (${name} ring, seed ${seed})`, async () => {
+    test(`INVARIANT_I3: everybody gets everything once, in order and described, at any pace (${name} ring, seed ${seed})`, async () => {
       const next = random(seed);
       const all = await world(ringBytesMax);
       const outlets: { outlet: SlowOutlet; messages: boolean; from: bigint }[] = [];

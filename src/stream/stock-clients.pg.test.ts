@@ -69,7 +69,7 @@ const coreOf = (postgres: TestPostgres) => ({
 });
 
 test.skipIf(!needs('pg_recvlogical') || !needs('postgres-15'))(
-  'pg_recvlogical creates a slot at the relay and receives what it receives from the core',
+  'INVARIANT_I9: pg_recvlogical creates a slot at the relay and receives what it receives from the core',
   async () => {
     await using postgres = await startPostgres({ version: '15' });
     await postgres.sql(`create table t (id int primary key, a text)`);

@@ -25,7 +25,7 @@ const STORED: Stored = {
 };
 
 function check(what: string, stored: Stored | null, core: Partial<ObservedCore>, tag: string, words: string): void {
-  test(what, () => {
+  test(`INVARIANT_I7: ${what}`, () => {
     const decision = decideResume(stored, { ...CORE, ...core });
     expect(decision.tag).toBe(tag as never);
     expect(decision.sentence).toContain(words);
