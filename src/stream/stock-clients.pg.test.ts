@@ -108,7 +108,7 @@ for (const [core, subscriber] of [
   ['15', '18'],
 ] as const) {
   test.skipIf(!needs(`postgres-${core}`) || !needs(`postgres-${subscriber}`))(
-    `a stock subscription of PostgreSQL ${subscriber} follows a relay of PostgreSQL ${core}`,
+    `INVARIANT_I9: a stock subscription of PostgreSQL ${subscriber} follows a relay of PostgreSQL ${core}`,
     async () => {
       await using postgres = await startPostgres({ version: core, settings: { logical_decoding_work_mem: '64kB' } });
       await using target = await startPostgres({

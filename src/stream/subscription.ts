@@ -261,8 +261,8 @@ export class Subscription {
     }
     this.#outlet.write(out.subarray(0, used));
     this.#sentLsn = this.#keptAliveLsn = reader.lsn;
+    await this.#room(0);
     this.#giveSpare(out);
-    await this.#room();
     return true;
   }
 
@@ -315,16 +315,16 @@ export class Subscription {
       const frames = chunk.subarray(0, used);
       const kept = this.#messages || !record.hasMessages ? frames : withoutLogicalMessages(frames).kept;
       if (kept.length > 0) this.#outlet.write(kept);
+      await this.#room(0);
       this.#giveSpare(memory);
-      await this.#room();
     }
     if (this.#closed) return;
     this.#sentLsn = record.endLsn;
   }
 
-  /** Waits until the queue has room. */
-  async #room(): Promise<void> {
-    while (!this.#closed && this.#outlet.queuedBytes > QUEUE_BYTES_MAX) {
+  /** Waits until no more than `bytesMax` are queued. With 0, what was written is nobody's any more. */
+  async #room(bytesMax = QUEUE_BYTES_MAX): Promise<void> {
+    while (!this.#closed && this.#outlet.queuedBytes > bytesMax) {
       await new Promise<void>((resolve) => {
         this.#drain = resolve;
       });
