@@ -142,6 +142,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** The pool's own note about where it waits. */
   waitingIn: object | null = null;
   waitingSince = 0;
+  /** The proxy's own note: the pool of the primary, so that it need not be looked up again. */
+  primaryPool: object | null = null;
   connectedAt: number;
   /** When its last message arrived or its last answer left. */
   activeAt: number;
@@ -351,7 +353,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (this.#bodyLeft > 0) {
       at = Math.min(this.#bodyLeft, length);
       this.#bodyLeft -= at;
-      if (!this.#bodyDropped) this.server?.outbox.push(buffer.subarray(0, at));
+      if (!this.#bodyDropped) this.server?.outbox.pushRange(buffer, 0, at);
       bodyEnded = this.#bodyLeft === 0;
     }
     while (length - at >= 5) {
@@ -454,7 +456,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       return at + total;
     }
     const end = Math.min(at + total, buffer.length);
-    server.outbox.push(buffer.subarray(at, end));
+    server.outbox.pushRange(buffer, at, end);
     return this.#went(at, end, total, false);
   }
 
@@ -722,16 +724,17 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const isOurs = scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true;
     if (!isOurs) this.#materialiseFor(server, scan);
     server.segmentOpen = true;
-    let message = buffer.subarray(at, end);
+    let message: Buffer | null = null;
     if (isOurs && scan.special?.tag === 'deallocate') {
       // The name is ours, not the server's: let it drop an empty statement that is made for the purpose.
       this.#deallocateByMessage(server, scan.special.name);
       message = DEALLOCATE_STUB;
     }
-    const unnamed: Unnamed = { message: Buffer.from(message), scan, read };
+    const unnamed: Unnamed = { message: message ?? Buffer.from(buffer.subarray(at, end)), scan, read };
     this.#unnamed = unnamed;
     server.unnamed = unnamed;
-    server.outbox.push(message);
+    if (message === null) server.outbox.pushRange(buffer, at, end);
+    else server.outbox.push(message);
     server.expect(EXPECT.parse, {
       tag: 'parse',
       client: this,
@@ -832,7 +835,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     server.expect(EXPECT.bind, null);
     const head = renamed(buffer, at, portalEnd + 1, statement.name, total - (nameEnd - portalEnd - 1));
     server.outbox.push(head);
-    server.outbox.push(buffer.subarray(nameEnd, limit));
+    server.outbox.pushRange(buffer, nameEnd, limit);
     return this.#went(at, limit, total, false);
   }
 

@@ -4,58 +4,79 @@
 import type { Connection } from '../base/net.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 
-/** Pieces larger than this are written on their own rather than copied. */
+/** Small pieces are joined up to about this size. */
 const JOIN_BYTES_MAX = 32 * 1024;
+
+/** Larger pieces are written on their own rather than copied. */
+const PIECE_BYTES_MAX = 16 * 1024;
 
 // Shared: used only inside `flush`, which does not call anybody back.
 const joiner = new ByteWriter();
 
 export class Outbox {
-  #pieces: Uint8Array[] = [];
+  // Parallel arrays: a range of a chunk costs no object until it is written.
+  readonly #buffers: Buffer[] = [];
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
   #bytes = 0;
 
   get empty(): boolean {
     return this.#bytes === 0;
   }
 
-  push(piece: Uint8Array): void {
-    if (piece.length === 0) return;
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
+  push(piece: Buffer): void {
+    this.pushRange(piece, 0, piece.length);
+  }
+
+  /** Bytes `[start, end)` of a chunk; what follows the range before it in the same chunk becomes one with it. */
+  pushRange(buffer: Buffer, start: number, end: number): void {
+    if (start === end) return;
+    this.#bytes += end - start;
+    const last = this.#buffers.length - 1;
+    if (last >= 0 && this.#buffers[last] === buffer && this.#ends[last] === start) {
+      this.#ends[last] = end;
+      return;
+    }
+    this.#buffers.push(buffer);
+    this.#starts.push(start);
+    this.#ends.push(end);
   }
 
   clear(): void {
-    this.#pieces = [];
+    this.#buffers.length = 0;
+    this.#starts.length = 0;
+    this.#ends.length = 0;
     this.#bytes = 0;
   }
 
   /** Writes everything. False when the connection has bytes queued afterwards (its `drain` follows). */
   flush(connection: Connection): boolean {
-    const pieces = this.#pieces;
-    if (pieces.length === 0) return connection.queuedBytes === 0;
-    let ok: boolean;
-    if (pieces.length === 1) ok = connection.write(pieces[0] as Uint8Array);
-    else if (this.#bytes <= JOIN_BYTES_MAX) {
-      for (const piece of pieces) joiner.bytes(piece);
-      ok = connection.write(joiner.take());
-    } else ok = writeMany(connection, pieces);
-    pieces.length = 0;
-    this.#bytes = 0;
+    const count = this.#buffers.length;
+    if (count === 0) return connection.queuedBytes === 0;
+    let ok = true;
+    if (count === 1) ok = connection.write(this.#piece(0));
+    else {
+      for (let index = 0; index < count; index += 1) {
+        const start = this.#starts[index] as number;
+        const end = this.#ends[index] as number;
+        if (end - start > PIECE_BYTES_MAX) {
+          if (joiner.length > 0) connection.write(joiner.take());
+          ok = connection.write(this.#piece(index));
+          continue;
+        }
+        joiner.slice(this.#buffers[index] as Buffer, start, end);
+        if (joiner.length > JOIN_BYTES_MAX) ok = connection.write(joiner.take());
+      }
+      if (joiner.length > 0) ok = connection.write(joiner.take());
+    }
+    this.clear();
     return ok;
   }
-}
 
-function writeMany(connection: Connection, pieces: readonly Uint8Array[]): boolean {
-  let ok = true;
-  for (const piece of pieces) {
-    if (piece.length > JOIN_BYTES_MAX / 2) {
-      if (joiner.length > 0) connection.write(joiner.take());
-      ok = connection.write(piece);
-      continue;
-    }
-    joiner.bytes(piece);
-    if (joiner.length > JOIN_BYTES_MAX) ok = connection.write(joiner.take());
+  #piece(index: number): Buffer {
+    const buffer = this.#buffers[index] as Buffer;
+    const start = this.#starts[index] as number;
+    const end = this.#ends[index] as number;
+    return start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end);
   }
-  if (joiner.length > 0) ok = connection.write(joiner.take());
-  return ok;
 }

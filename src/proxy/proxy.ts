@@ -434,9 +434,17 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null {
+    if (!read && !client.readOnlyPort) return this.#primaryPool(client).acquire(client);
     const database = this.databases.get(client.database) as DatabaseState;
-    const place = client.readOnlyPort || read ? this.#replicaPlace(database, client.wroteAt) : 'primary';
-    return this.#poolFor(database, client.user, place).acquire(client);
+    return this.#poolFor(database, client.user, this.#replicaPlace(database, client.wroteAt)).acquire(client);
+  }
+
+  #primaryPool(client: ClientConnection): Pool {
+    const known = client.primaryPool;
+    if (known instanceof Pool) return known;
+    const pool = this.#poolFor(this.databases.get(client.database) as DatabaseState, client.user, 'primary');
+    client.primaryPool = pool;
+    return pool;
   }
 
   release(client: ClientConnection, server: ServerConnection): void {

@@ -390,7 +390,7 @@ export class ServerConnection implements ConnectionHandler {
       const pass = this.#frame(type, buffer, at + 5, whole ? end : at + 5);
       if ((this.state as ServerState) === 'closed') return;
       if (!pass) {
-        if (run < at) this.client?.outbox.push(buffer.subarray(run, at));
+        if (run < at) this.client?.outbox.pushRange(buffer, run, at);
         run = end;
       }
       if (!whole) {
@@ -400,7 +400,7 @@ export class ServerConnection implements ConnectionHandler {
       at = end;
       if (whole && this.#hasSynthetic) run = this.#emitAfter(buffer, run, at);
     }
-    if (run < at) this.client?.outbox.push(buffer.subarray(run, at));
+    if (run < at) this.client?.outbox.pushRange(buffer, run, at);
     if (at < length) this.#partial = buffer.subarray(at);
   }
 
@@ -410,7 +410,7 @@ export class ServerConnection implements ConnectionHandler {
 
   /** Sends the run up to `at`, then what the proxy answers itself at this place. Returns where the next run begins. */
   #emitAfter(buffer: Buffer, run: number, at: number): number {
-    if (run < at) this.client?.outbox.push(buffer.subarray(run, at));
+    if (run < at) this.client?.outbox.pushRange(buffer, run, at);
     while (this.ledger.head === EXPECT.synthetic) {
       const owed = this.ledger.headReference;
       if (owed?.tag === 'bytes') this.client?.outbox.push(owed.bytes);
