@@ -161,3 +161,15 @@ test('the table itself is a graph without cycles', () => {
   for (const folder of Object.keys(LAYERS)) visit(folder, []);
   expect(order.indexOf('base')).toBeLessThan(order.indexOf('stream'));
 });
+
+test('every invariant of ARCHITECTURE.md has a row there and a test that names it', () => {
+  const page = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8');
+  const tests = [...new Bun.Glob('{src,test}/**/*.test.ts').scanSync(ROOT)].map((path) =>
+    readFileSync(join(ROOT, path), 'utf8'),
+  );
+  for (let number = 1; number <= 11; number += 1) {
+    expect({ number, row: page.includes(`| I${number} |`) }).toEqual({ number, row: true });
+    const named = new RegExp(`INVARIANT_I${number}\\b`);
+    expect({ number, named: tests.some((text) => named.test(text)) }).toEqual({ number, named: true });
+  }
+});

@@ -38,13 +38,13 @@ async function check(question: Question): Promise<void> {
   expect(comparable(local, question.sql)).toEqual(comparable(core, question.sql));
 }
 
-describe('answered as Postgres answers', () => {
+describe('INVARIANT_I2: answered as Postgres answers', () => {
   for (const sql of LOCAL) test(sql, () => check({ sql }));
   for (const question of PARAMETERIZED)
     test(`${question.sql} ${JSON.stringify(question.parameters)}`, () => check(question));
 });
 
-describe('left to the core', () => {
+describe('INVARIANT_I2: left to the core', () => {
   for (const [sql, reason] of FORWARDED) {
     test(sql, () => {
       // A planner of its own: another statement's plan may serve this one until its constants are bound.
@@ -58,13 +58,13 @@ describe('left to the core', () => {
   }
 });
 
-test('1,000 random statements are answered as Postgres answers, or forwarded', async () => {
+test('INVARIANT_I2: 1,000 random statements are answered as Postgres answers, or forwarded', async () => {
   const outcome = await fuzz(world, 1, 1_000);
   expect(outcome.failures).toEqual([]);
   expect(outcome.local).toBeGreaterThan(150);
 }, 60_000);
 
-test('1,000 random statements in a database that sorts by bytes', async () => {
+test('INVARIANT_I2: 1,000 random statements in a database that sorts by bytes', async () => {
   await postgres.sql("CREATE DATABASE bytes TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
   await using bytes = await DifferentialWorld.create(postgres, SCHEMA, 'bytes');
   const outcome = await fuzz(bytes, 1, 1_000);
