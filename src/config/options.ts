@@ -287,6 +287,11 @@ const proxy = {
       default: 200,
       help: 'Named statements to keep prepared on one server connection.',
     }),
+    serverReset: choice({
+      of: ['discard', 'close'],
+      default: 'discard',
+      help: 'Session mode, when the client has gone: DISCARD ALL and reuse, or close. A few things survive DISCARD ALL: loaded libraries, the seed of random().',
+    }),
     queryWaitTimeoutMs: duration({
       default: 120_000,
       help: 'A client waits this long for a server connection; 0 is for ever.',

@@ -64,6 +64,8 @@ export interface ProxyConfig {
   readonly databaseConnectionsMax: number;
   readonly userConnectionsMax: number;
   readonly preparedMax: number;
+  /** What becomes of a server connection when its session-mode client has gone. */
+  readonly serverReset: 'discard' | 'close';
   readonly queryWaitTimeoutMs: number;
   readonly queryTimeoutMs: number;
   readonly idleTransactionTimeoutMs: number;
@@ -105,6 +107,7 @@ export const PROXY_DEFAULTS: ProxyConfig = {
   databaseConnectionsMax: 0,
   userConnectionsMax: 0,
   preparedMax: 200,
+  serverReset: 'discard',
   queryWaitTimeoutMs: 120_000,
   queryTimeoutMs: 0,
   idleTransactionTimeoutMs: 0,

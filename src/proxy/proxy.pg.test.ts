@@ -170,6 +170,16 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       expect(await value(client, `select to_regclass('mine')`)).toBeNull();
     });
 
+    test('with server_reset close nothing at all is left for the next client of session mode', async () => {
+      await using proxy = await startProxy(postgres, { poolMode: 'session', poolSize: 1, serverReset: 'close' });
+      const pids: unknown[] = [];
+      for (let turn = 0; turn < 2; turn += 1) {
+        await using client = await connect(proxy);
+        pids.push(await value(client, 'select pg_backend_pid()'));
+      }
+      expect(pids[0]).not.toBe(pids[1]);
+    });
+
     test('a server that goes away is replaced, and the client outside a transaction lives on', async () => {
       await using proxy = await startProxy(postgres, { poolSize: 1 });
       await using client = await connect(proxy);

@@ -465,7 +465,10 @@ export class Proxy implements ClientHost, LoginHost {
     const database = this.databases.get(client.database);
     if (database !== undefined) database.clients -= 1;
     this.#userOf(client.user).clients -= 1;
-    if (server !== null) (server.owner as Pool).recover(server);
+    if (server !== null) {
+      if (client.exclusive && this.config.serverReset === 'close') server.doomed ??= 'server_reset is close';
+      (server.owner as Pool).recover(server);
+    }
     if (this.state === 'draining' && this.clients.size === 0) this.#adminCommands.stop();
   }
 

@@ -94,6 +94,7 @@ export function proxyConfig(config: Config): ProxyConfig {
     databaseConnectionsMax: proxy.maxDbConnections,
     userConnectionsMax: proxy.maxUserConnections,
     preparedMax: proxy.maxPreparedStatements,
+    serverReset: proxy.serverReset,
     queryWaitTimeoutMs: proxy.queryWaitTimeoutMs,
     queryTimeoutMs: proxy.queryTimeoutMs,
     idleTransactionTimeoutMs: proxy.idleTransactionTimeoutMs,
