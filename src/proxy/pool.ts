@@ -201,7 +201,7 @@ export class Pool implements ServerOwner {
     if (server.state === 'closed') return;
     const running = server.ledger.length > 0 && !server.copyIn;
     this.recovering.set(server, this.#options.now() + this.#options.limits().recoverTimeoutMs);
-    if (running && server.doomed === null) this.#options.cancel(server);
+    if (running) this.#options.cancel(server);
     server.recover();
   }
 
