@@ -153,6 +153,10 @@ test('INVARIANT_I5: a log that lost what was acknowledged leads to a new copy, n
   const { postgres, relay, edge } = all;
   await postgres.sql(`insert into t values (500, 'acknowledged')`);
   await caughtUp(postgres, edge);
+  await until('all of it is acknowledged', async () => {
+    const confirmed = await postgres.value('select confirmed_flush_lsn::text from pg_replication_slots');
+    return confirmed === relay.relay.status().position || `${confirmed} of ${relay.relay.status().position}`;
+  });
   await relay.stop();
   const folder = join(relay.directory, 'log');
   const segment = join(folder, readdirSync(folder).find((name) => name.endsWith('.log')) as string);
@@ -254,6 +258,19 @@ test('INVARIANT_I6: a failover that lost commits is undone everywhere by a new c
   await until('it took a copy', () => said(relay, 'serving a new copy') && said(relay, 'relay.copy-needed'));
   await equal(postgres, edge);
   expect(edge.rows(`select id from "public.t" where id > 600`)).toEqual([[667]]);
+});
+
+test('a transaction that holds up the first copy is named, and the copy comes when it ends', async () => {
+  await using postgres = await startPostgres();
+  await postgres.sql(`${TABLE}; create table other (id int)`);
+  await postgres.sql(`begin; insert into other values (1); prepare transaction 'forgotten'`);
+  await using relay = await startRelay({ upstream: upstreamOf(postgres) });
+  await until('it says who', () => said(relay, `prepared transaction 'forgotten'`));
+  await postgres.sql(`commit prepared 'forgotten'`);
+  await relay.relay.ready;
+  await using edge = startReplica(relay);
+  await caughtUp(postgres, edge);
+  expect(edge.rows('select count(*) from "public.other"')).toEqual([[1]]);
 });
 
 test('a changed publication leads to a new copy', async () => {

@@ -23,6 +23,7 @@ import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
 import { HttpAccess } from '../session/http-access.ts';
 import type { CertificateRules } from '../session/admission.ts';
 import type { ScramVerifier } from '../session/scram.ts';
+import type { Hub } from './hub.ts';
 import type { RelayState } from './relay-state.ts';
 
 export interface RelayHttpDeps {
@@ -48,6 +49,7 @@ interface Snapshot extends PackedFile {
   readonly position: Position;
   readonly tag: string;
   readonly madeAtMs: number;
+  readonly hub: Hub;
 }
 
 /** A snapshot is offered again while it is younger than this: a herd of new edges costs one export. */
@@ -174,18 +176,19 @@ export class RelayHttp {
   async #currentSnapshot(request: Request): Promise<Snapshot> {
     const { hub } = this.#state.must();
     const snapshot = this.#snapshot;
-    if (snapshot !== null && snapshot.position.lsn >= hub.log.startLsn) {
+    // One of an earlier copy is of another history, whatever its position says.
+    if (snapshot !== null && snapshot.hub === hub && snapshot.position.lsn >= hub.log.startLsn) {
       const age = this.#deps.clock.now() - snapshot.madeAtMs;
       const goesOn = request.headers.get('if-range') === snapshot.tag;
       if (goesOn || age < SNAPSHOT_AGE_MAX_MS) return snapshot;
     }
-    this.#making ??= this.#make().finally(() => {
+    this.#making ??= this.#make(hub).finally(() => {
       this.#making = null;
     });
     return await this.#making;
   }
 
-  async #make(): Promise<Snapshot> {
+  async #make(hub: Hub): Promise<Snapshot> {
     const { disk, packer, clock, log } = this.#deps;
     const { directory } = this.#options;
     const startedAtMs = clock.now();
@@ -198,7 +201,14 @@ export class RelayHttp {
     try {
       const position = await this.#replica().snapshot(plain);
       const packed = await packer.pack(plain, path);
-      const snapshot = { ...packed, path, position, tag: `"${packed.sha256.slice(0, 32)}"`, madeAtMs: clock.now() };
+      const snapshot = {
+        ...packed,
+        path,
+        position,
+        tag: `"${packed.sha256.slice(0, 32)}"`,
+        madeAtMs: clock.now(),
+        hub,
+      };
       const old = this.#snapshot;
       this.#snapshot = snapshot;
       if (old !== null) await disk.remove(old.path);

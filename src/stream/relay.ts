@@ -393,7 +393,7 @@ export class Relay implements Service {
     this.#serving.resolve();
     log.onDurable = () => hub.flush();
     const housekeeping = loop({ everyMs: HOUSEKEEPING_EVERY_MS, clock: this.#deps.clock, signal: ending.signal }, () =>
-      this.#keepHouse(state, log),
+      this.#keepHouse(state, log).catch((error: unknown) => this.#houseFailed(error)),
     );
     const unusable = replica.ended.then(async (end) => {
       if (ending.signal.aborted) return await new Promise<never>(() => {});
@@ -460,6 +460,12 @@ export class Relay implements Service {
 
   get #replicaName(): string {
     return `${this.#options.name}.replica`;
+  }
+
+  /** A full disk does not end the service: positions are saved when there is room again. */
+  #houseFailed(error: unknown): void {
+    if (!(error instanceof Fault && error.code === 'disk-full')) throw error;
+    this.#log.warn('relay.housekeeping-late', { message: describeError(error) });
   }
 
   async #keepHouse(state: RelayState, log: RelayLog): Promise<void> {

@@ -78,11 +78,16 @@ export class Slots {
 
   async save(): Promise<void> {
     if (!this.#changed) return;
-    this.#changed = false;
     const stored: Record<string, string> = {};
     for (const [name, slot] of this.#slots) {
       if (!slot.temporary) stored[name] = formatLsn(slot.confirmedLsn);
     }
-    await this.#disk.writeTextAtomically(this.#path, JSON.stringify(stored));
+    this.#changed = false;
+    try {
+      await this.#disk.writeTextAtomically(this.#path, JSON.stringify(stored));
+    } catch (error) {
+      this.#changed = true;
+      throw error;
+    }
   }
 }

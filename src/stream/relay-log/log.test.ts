@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'bun:test';
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,9 @@ import { nodeDisk } from '../../runtime/disk.ts';
 import { beginMessage, commitMessage, concat, frameOf } from '../frames.ts';
 import { type LogOrigin, RelayLog, type RelayLogOptions } from './log.ts';
 import { type LogRecord, markRecord, encodeRecord, decodeRecord } from './record.ts';
+
+// Hundreds of files are synced: a slow disk takes its time.
+setDefaultTimeout(60_000);
 
 const root = mkdtempSync(join(tmpdir(), 'skerry-log-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -111,7 +114,7 @@ test('what is durable is read back after a restart, across segments, from any po
 
 test('a crash at every byte of the last segment leaves whole records, in order, and the log goes on', async () => {
   const source = optionsFor(freshDirectory(), { segmentBytesMax: 1_000_000 });
-  await fill(await RelayLog.create(deps, source, origin), ENDS.slice(0, 4));
+  await fill(await RelayLog.create(deps, source, origin), ENDS.slice(0, 3));
   const name = readdirSync(source.directory).find((file) => file.endsWith('.log')) as string;
   const whole = readFileSync(join(source.directory, name));
   const path = join(source.directory, name);
@@ -133,7 +136,7 @@ test('a crash at every byte of the last segment leaves whole records, in order, 
   const log = (await RelayLog.open(deps, source)) as RelayLog;
   await fill(log, [5000n]);
   const again = (await RelayLog.open(deps, source)) as RelayLog;
-  expect(await readAll(again, 100n)).toEqual([...ENDS.slice(0, 4), 5000n]);
+  expect(await readAll(again, 100n)).toEqual([...ENDS.slice(0, 3), 5000n]);
   await again.close();
 });
 

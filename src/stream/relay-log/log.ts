@@ -337,8 +337,9 @@ export class RelayLog implements Service {
     const buffer = this.#batchBuffer;
     // A single huge transaction shall not hold its memory for ever.
     if (total > 2 * BATCH_BYTES_MAX) this.#batchBuffer = new Uint8Array(0);
+    const view = new DataView(buffer.buffer);
     let at = 0;
-    for (const record of batch) at = encodeRecordInto(buffer, at, record);
+    for (const record of batch) at = encodeRecordInto(buffer, view, at, record);
     return buffer.subarray(0, total);
   }
 

@@ -72,40 +72,42 @@ export function encodedBytes(record: LogRecord): number {
 /** The record as bytes. */
 export function encodeRecord(record: LogRecord): Uint8Array {
   const bytes = new Uint8Array(encodedBytes(record));
-  encodeRecordInto(bytes, 0, record);
+  encodeRecordInto(bytes, new DataView(bytes.buffer), 0, record);
   return bytes;
 }
 
-/** Writes the record at `start`; returns where it ends. */
-export function encodeRecordInto(bytes: Uint8Array, start: number, record: LogRecord): number {
+/** Writes the record at `start`; returns where it ends. `view` is of the same memory as `bytes`, from its beginning. */
+export function encodeRecordInto(bytes: Uint8Array, view: DataView, start: number, record: LogRecord): number {
   assert(record.endLsn > record.previousLsn, 'a record must move the log forward');
   const total = encodedBytes(record);
   const bodyBytes = record.kind === 'big' ? 8 : record.frames.length;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + start, total);
-  view.setUint32(0, MAGIC);
-  view.setUint8(4, KINDS.indexOf(record.kind));
-  view.setUint8(5, (record.hasMessages ? FLAG_HAS_MESSAGES : 0) | (record.onlyMessages ? FLAG_ONLY_MESSAGES : 0));
-  view.setUint16(6, VERSION);
-  view.setUint32(8, total - RECORD_HEADER_BYTES);
-  view.setBigUint64(16, record.beginLsn);
-  view.setBigUint64(24, record.endLsn);
-  view.setBigInt64(32, record.commitMicros);
-  view.setUint32(40, record.xid);
-  view.setUint32(44, record.relations.length);
-  view.setUint32(48, total - RECORD_HEADER_BYTES - bodyBytes);
-  view.setUint32(52, Math.min(record.changes, 0xffffffff));
-  view.setBigUint64(56, record.previousLsn);
-  let at = RECORD_HEADER_BYTES;
+  view.setUint32(start, MAGIC);
+  view.setUint8(start + 4, KINDS.indexOf(record.kind));
+  view.setUint8(
+    start + 5,
+    (record.hasMessages ? FLAG_HAS_MESSAGES : 0) | (record.onlyMessages ? FLAG_ONLY_MESSAGES : 0),
+  );
+  view.setUint16(start + 6, VERSION);
+  view.setUint32(start + 8, total - RECORD_HEADER_BYTES);
+  view.setBigUint64(start + 16, record.beginLsn);
+  view.setBigUint64(start + 24, record.endLsn);
+  view.setBigInt64(start + 32, record.commitMicros);
+  view.setUint32(start + 40, record.xid);
+  view.setUint32(start + 44, record.relations.length);
+  view.setUint32(start + 48, total - RECORD_HEADER_BYTES - bodyBytes);
+  view.setUint32(start + 52, Math.min(record.changes, 0xffffffff));
+  view.setBigUint64(start + 56, record.previousLsn);
+  let at = start + RECORD_HEADER_BYTES;
   for (const use of record.relations) {
     view.setUint32(at, use.relation);
     view.setUint32(at + 4, use.version);
     view.setUint32(at + 8, use.frames.length);
-    bytes.set(use.frames, start + at + RELATION_ENTRY_BYTES);
+    bytes.set(use.frames, at + RELATION_ENTRY_BYTES);
     at += RELATION_ENTRY_BYTES + use.frames.length;
   }
   if (record.kind === 'big') view.setBigUint64(at, BigInt(record.frameBytes));
-  else bytes.set(record.frames, start + at);
-  view.setUint32(12, crcAt(bytes, start, total));
+  else bytes.set(record.frames, at);
+  view.setUint32(start + 12, crcAt(bytes, start, total));
   return start + total;
 }
 

@@ -472,8 +472,12 @@ function sentMicros(buffer: Uint8Array, start: number): bigint {
   return uint64(buffer, start - 8);
 }
 
+/** The view of the memory that was read last: a receive buffer serves many messages, and one big integer costs enough. */
+let lastView: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0));
+
 function uint64(bytes: Uint8Array, at: number): bigint {
-  return (BigInt(uint32(bytes, at)) << 32n) | BigInt(uint32(bytes, at + 4));
+  if (lastView.buffer !== bytes.buffer) lastView = new DataView(bytes.buffer);
+  return lastView.getBigUint64(bytes.byteOffset + at);
 }
 
 function uint32(bytes: Uint8Array, at: number): number {
