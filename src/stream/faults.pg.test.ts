@@ -17,7 +17,10 @@ import {
   upstreamRelay,
 } from '../../test/relay.ts';
 import { Fault } from '../base/fault.ts';
+import type { ReplicaEnd } from '../contracts/replica-control.ts';
+import { SILENT_LOG } from '../observe/log.ts';
 import { nodeDisk } from '../runtime/disk.ts';
+import { runReplicaHere } from './replica-host.ts';
 import { ClientSession } from '../session/client-session.ts';
 import { parseConnectionString } from '../session/connection-string.ts';
 
@@ -188,6 +191,33 @@ test('a log that rots while a subscriber is behind is replaced by a new copy', a
   await equal(postgres, later);
 });
 
+test('a relay whose own replica ends unexpectedly begins again, and nobody stays attached to what is not fed', async () => {
+  await using postgres = await startPostgres();
+  await postgres.sql(TABLE);
+  const ends: ((end: ReplicaEnd) => void)[] = [];
+  await using relay = await startRelay({
+    upstream: upstreamOf(postgres),
+    startReplicaWith(options) {
+      const control = runReplicaHere({ ...relayWorld, log: SILENT_LOG }, options);
+      const early = Promise.withResolvers<ReplicaEnd>();
+      ends.push(early.resolve);
+      return { ...control, ended: Promise.race([control.ended, early.promise]) };
+    },
+  });
+  await relay.relay.ready;
+  await using edge = startReplica(relay);
+  await caughtUp(postgres, edge);
+  ends[0]?.({ reason: 'of the test', unusable: false });
+  await until('it began again', () => ends.length === 2);
+  await postgres.sql(`insert into t values (700, 'after')`);
+  await caughtUp(postgres, edge);
+  await equal(postgres, edge);
+  ends[1]?.({ reason: 'of the test', unusable: true });
+  await until('it took a copy', () => said(relay, `the relay's own replica is unusable`) && ends.length === 3);
+  await postgres.sql(`insert into t values (701, 'after')`);
+  await equal(postgres, edge);
+});
+
 test('a slot that the core invalidates leads to a new copy', async () => {
   await using postgres = await startPostgres({
     settings: { max_slot_wal_keep_size: '1MB', wal_keep_size: 0, max_wal_size: '32MB' },
@@ -273,14 +303,30 @@ test('a transaction that holds up the first copy is named, and the copy comes wh
   expect(edge.rows('select count(*) from "public.other"')).toEqual([[1]]);
 });
 
-test('a changed publication leads to a new copy', async () => {
+test('a publication that the user changes leads to a new copy with what it sends now', async () => {
+  await using postgres = await startPostgres();
+  await postgres.sql(
+    `${TABLE}; create table other (id int primary key); insert into other values (1); create publication mine for table t`,
+  );
+  await using relay = await startRelay({ upstream: { ...upstreamOf(postgres), publication: 'mine' } });
+  await relay.relay.ready;
+  await using edge = startReplica(relay, { publication: 'mine' });
+  await caughtUp(postgres, edge);
+  await postgres.sql(`alter publication mine add table other; insert into other values (2)`);
+  await until('the other table is there', () => String(edge.rows(`select count(*) from "public.other"`)) === '2');
+  expect(said(relay, 'the publication was changed')).toBe(true);
+});
+
+test('a publication that leaves changes out is refused; what there is goes on being served until it is mended', async () => {
   await using all = await world();
   const { postgres, relay, edge } = all;
+  await postgres.sql(`alter publication skerry set (publish = 'insert, update, delete')`);
+  await until('it says so', () => said(relay, 'leaves out some kinds of change'));
+  expect(said(relay, 'relay.copy-failed')).toBe(true);
+  expect(relay.relay.status().subscribers.map((one) => one.name)).toContain('edge');
   await postgres.sql(
-    `create table other (id int primary key); alter publication skerry set (publish = 'insert, update, delete')`,
+    `insert into t values (800, 'x'); alter publication skerry set (publish = 'insert, update, delete, truncate')`,
   );
-  await until('it took a copy', () => said(relay, 'the publication was changed'));
-  await postgres.sql(`insert into t values (800, 'x')`);
   await equal(postgres, edge);
 });
 

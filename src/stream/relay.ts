@@ -373,7 +373,11 @@ export class Relay implements Service {
     signal: AbortSignal,
   ): Promise<string | null> {
     const ending = new AbortController();
-    const stop = (): void => ending.abort();
+    const sourceEnding = new AbortController();
+    const stop = (): void => {
+      sourceEnding.abort();
+      ending.abort();
+    };
     signal.addEventListener('abort', stop);
     const { log } = stored;
     const encoded = this.#deps.metrics.counter(RELAY_TRANSACTIONS_ENCODED, { relay: this.#options.name });
@@ -407,33 +411,33 @@ export class Relay implements Service {
       hub.onDamaged = (error) => reject(new CopyNeeded(error.message));
     });
     try {
-      const source = this.#source(state, serving, backoff, ending.signal);
+      const source = this.#source(state, serving, backoff, sourceEnding.signal);
       await Promise.race([source, logging, housekeeping, unusable, damaged]);
       return null;
     } catch (error) {
       if (!(error instanceof CopyNeeded)) throw error;
+      sourceEnding.abort();
+      const quiesce = async (): Promise<void> => {
+        state.disconnectAll(copyTaken(error.message));
+        state.facts = null;
+        stop();
+        await replica.stop();
+        await Promise.allSettled([logging, housekeeping]);
+      };
       // Who is attached goes on reading what is there, until the new copy is complete.
       await Promise.race([
-        this.#takeCopy(
-          state,
-          error.message,
-          async () => {
-            state.disconnectAll(copyTaken(error.message));
-            state.facts = null;
-            ending.abort();
-            await replica.stop();
-            await Promise.allSettled([logging, housekeeping]);
-          },
-          signal,
-        ),
+        this.#copyUntilDone(state, error.message, quiesce, backoff, signal),
         logging.then(() => new Promise<never>(() => {})),
       ]);
       return null;
     } finally {
       signal.removeEventListener('abort', stop);
-      ending.abort();
+      stop();
       unusable.catch(() => {});
       state.upstreamConnected = false;
+      // Nobody may stay attached to what is not fed any more.
+      state.facts = null;
+      state.disconnectAll(signal.aborted ? shuttingDown() : servingAgain());
       await replica.stop();
       await Promise.allSettled([logging, housekeeping]);
       this.#current = null;
@@ -645,6 +649,36 @@ export class Relay implements Service {
 
   // Copies.
 
+  /** Tries to copy again and again while the old state is served. */
+  async #copyUntilDone(
+    state: RelayState,
+    reason: string,
+    quiesce: () => Promise<void>,
+    backoff: Backoff,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let quiet = false;
+    while (!signal.aborted) {
+      try {
+        await this.#takeCopy(
+          state,
+          reason,
+          () => {
+            quiet = true;
+            return quiesce();
+          },
+          signal,
+        );
+        return;
+      } catch (error) {
+        if (signal.aborted || quiet) throw error;
+        const waitMs = backoff.next();
+        this.#log.error('relay.copy-failed', { message: describeError(error), retryInMs: Math.round(waitMs) });
+        await sleepQuietly(this.#deps.clock, waitMs, signal);
+      }
+    }
+  }
+
   /** Takes a new copy beside what is served, then puts it in place. `quiesce` ends the serving of the old one. */
   async #takeCopy(
     state: RelayState,
@@ -779,6 +813,15 @@ function requireSafe(
 function shuttingDown(): Fault {
   return new Fault('shutting-down', {
     message: 'the relay is shutting down',
+    sqlstate: '57P01',
+    retryable: true,
+  });
+}
+
+function servingAgain(): Fault {
+  return new Fault('serving-again', {
+    message: 'the relay begins again with what it has',
+    hint: 'connect again',
     sqlstate: '57P01',
     retryable: true,
   });

@@ -92,8 +92,10 @@ export class Core {
     await using session = await this.connect();
     const { publication, tables } = this.options;
     const exists = await session.query(
-      `SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}`,
+      `SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot
+       FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}`,
     );
+    if (exists.rows[0]?.[0] === 'f') throw unfaithfulPublication(publication);
     if (exists.rows.length === 0) {
       await session.query(createPublicationSql(publication, await resolveTables(session, tables)));
       this.#log.info('core.publication-created', { message: `created publication ${publication}` });
@@ -446,6 +448,15 @@ async function resolveTables(
     resolved.push({ schema, name });
   }
   return resolved;
+}
+
+/** A copy that misses some kinds of change would differ from the core without anybody noticing (I3). */
+function unfaithfulPublication(publication: string): Fault {
+  return new Fault('publication-unfaithful', {
+    message: `publication ${publication} leaves out some kinds of change, or hides partitions behind their parent`,
+    hint: `ALTER PUBLICATION ${sqlName(publication)} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = false);`,
+    sqlstate: '55000',
+  });
 }
 
 function tablesChanged(): Fault {

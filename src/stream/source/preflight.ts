@@ -67,6 +67,8 @@ interface Facts {
   readonly sendersMax: number;
   readonly sendersUsed: number;
   readonly publicationExists: boolean;
+  /** It sends every kind of change, and partitions under their own names. */
+  readonly publicationIsFaithful: boolean;
   /** Names given that are no tables. */
   readonly unknown: readonly string[];
   readonly tables: readonly TableFacts[];
@@ -101,6 +103,8 @@ async function readFacts(session: ClientSession, options: PreflightOptions): Pro
     'sendersMax', pg_catalog.current_setting('max_wal_senders')::int,
     'sendersUsed', (SELECT count(*) FROM pg_catalog.pg_stat_replication),
     'publicationExists', EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}),
+    'publicationIsFaithful', coalesce((SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot
+      FROM pg_catalog.pg_publication WHERE pubname = ${sqlLiteral(publication)}), true),
     'unknown', (SELECT coalesce(pg_catalog.json_agg(x), '[]') FROM unnest(${names}) x WHERE NOT EXISTS (
       SELECT FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass(x) AND c.relkind IN ('r', 'p'))),
     'tables', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -147,6 +151,14 @@ function problemsOf(facts: Facts, options: PreflightOptions): Problem[] {
 
 function publicationProblems(facts: Facts, options: PreflightOptions): Problem[] {
   const name = sqlName(options.publication);
+  if (!facts.publicationIsFaithful) {
+    return [
+      {
+        message: `publication ${name} leaves out some kinds of change, or hides partitions behind their parent`,
+        remedy: `ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = false);`,
+      },
+    ];
+  }
   if (facts.publicationExists) return [];
   if (facts.unknown.length > 0) {
     return [
