@@ -26,11 +26,21 @@ export function sqlName(name: string): string {
  * missing from `attrs`.
  */
 export function publishedSql(publication: string): string {
-  return `(SELECT g.relid,
-      coalesce(g.attrs::int2[], (SELECT array_agg(a.attnum) FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = g.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')) AS attrs,
+  // pg_get_publication_tables opens every table it gives from 16 on: asked inside one's DDL it would wait for another's, and
+  // two would deadlock. Of FOR ALL TABLES, which is the usual one, the catalogue says the same without a lock.
+  return `(SELECT g.relid, coalesce(g.attrs, (SELECT array_agg(a.attnum) FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = g.relid AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = '' OR a.attgenerated = g.generated))) AS attrs,
       pg_catalog.pg_get_expr(g.qual, g.relid) AS filter
-    FROM pg_catalog.pg_get_publication_tables(${publication}) g
+    FROM (
+      SELECT t.oid AS relid, NULL::int2[] AS attrs, NULL::pg_node_tree AS qual,
+        coalesce(nullif(pg_catalog.to_jsonb(pb) ->> 'pubgencols', 'n'), '') AS generated
+      FROM pg_catalog.pg_publication pb CROSS JOIN pg_catalog.pg_class t
+      WHERE pb.pubname = ${publication} AND pb.puballtables AND NOT pb.pubviaroot AND t.relkind = 'r' AND t.oid >= 16384
+      UNION ALL
+      SELECT l.relid, l.attrs::int2[], l.qual, ''
+      FROM pg_catalog.pg_publication pb CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(pb.pubname::text) l
+      WHERE pb.pubname = ${publication} AND NOT (pb.puballtables AND NOT pb.pubviaroot)
+    ) g
     JOIN pg_catalog.pg_class gc ON gc.oid = g.relid AND gc.relpersistence = 'p')`;
 }
 

@@ -50,6 +50,10 @@ export interface CopyProgress {
 
 /** How often it is looked who keeps a copy from beginning. */
 const BLOCKED_LOOK_MS = 2_000;
+/** Below Postgres's own deadlock_timeout of a second. */
+const LOCK_WAIT_MS = 500;
+/** SQLSTATE of NOWAIT and lock_timeout. */
+const LOCK_NOT_AVAILABLE = '55P03';
 /** Sessions that copy at once. */
 const COPY_SESSIONS = 2;
 /** How often a copy is begun again because tables changed under it. */
@@ -248,11 +252,19 @@ export class Core {
       progress(state);
       const queue = [...tables];
       const loading = loader;
-      await Promise.all(sessions.map((session) => copyTables(session, loading, queue, state, progress)));
+      const contended: TableImage[] = [];
+      await Promise.all(
+        sessions.map((session) =>
+          copyTables(session, loading, queue, state, progress, session === first ? null : contended),
+        ),
+      );
+      await copyTables(first, loading, contended, state, progress, null);
       const position: Position = { epoch: identity.epoch, lsn };
       loader.finish(position);
       loader = null;
       const digest = await publicationDigest(first, this.options.publication);
+      // Without this, nothing would be copied, and nothing would seem to be missing.
+      if (digest === null) throw publicationMissing(this.options.publication);
       this.#log.info('core.copied', {
         message: `copied ${state.tablesTotal} tables, ${state.rows} rows, at ${formatLsn(lsn)}`,
       });
@@ -292,14 +304,20 @@ export class Core {
 
   /** Keeps tables from changing while they are copied, and checks that they did not before that. */
   async #lock(session: ClientSession, image: CatalogueImage, tables: readonly TableImage[]): Promise<void> {
+    // Whoever changes a table now may want one next that we have locked: we give up before Postgres finds a deadlock and
+    // ends his transaction.
+    await session.query(`SET LOCAL lock_timeout = ${LOCK_WAIT_MS}`);
     for (const table of tables) {
       try {
-        await session.query(`LOCK TABLE ${sqlName(table.schema)}.${sqlName(table.name)} IN ACCESS SHARE MODE`);
+        await session.query(`LOCK TABLE ${lockName(table)} IN ACCESS SHARE MODE`);
       } catch (error) {
-        if (error instanceof ServerError && error.sqlstate === '42P01') throw tablesChanged();
+        if (!(error instanceof ServerError)) throw error;
+        if (error.sqlstate === '42P01') throw tablesChanged();
+        if (error.sqlstate === LOCK_NOT_AVAILABLE) throw tableLocked(table);
         throw error;
       }
     }
+    await session.query('SET LOCAL lock_timeout = 0');
     await using fresh = await this.#connectPinned();
     const now = await this.catalogue(fresh);
     if (JSON.stringify(now.tables) !== JSON.stringify(image.tables)) throw tablesChanged();
@@ -316,15 +334,24 @@ export interface Copied {
 // 'skry' as a number: two relays setting up at once take turns.
 const SETUP_LOCK = 1936421497;
 
+/**
+ * Copies what is in `queue`. A table that somebody waits to change goes to `contended` instead: only the session that has
+ * locked it already gets in, and any other would wait for who waits for that one, which Postgres does not see as a deadlock.
+ */
 async function copyTables(
   session: ClientSession,
   loader: ReplicaLoader,
   queue: TableImage[],
   state: CopyProgress,
   progress: (progress: CopyProgress) => void,
+  contended: TableImage[] | null,
 ): Promise<void> {
   for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
     const { oid } = table;
+    if (contended !== null && !(await lockAtOnce(session, table))) {
+      contended.push(table);
+      continue;
+    }
     const columns = table.columns.filter((one) => one.replicated);
     const copy = loader.copy(
       oid,
@@ -346,6 +373,20 @@ async function copyTables(
     state.rows += loader.rowCount(oid) - before;
     state.tablesDone += 1;
     progress(state);
+  }
+}
+
+/** False when somebody else holds or waits for a lock that excludes us. */
+async function lockAtOnce(session: ClientSession, table: TableImage): Promise<boolean> {
+  await session.query('SAVEPOINT lock_at_once');
+  try {
+    await session.query(`LOCK TABLE ${lockName(table)} IN ACCESS SHARE MODE NOWAIT`);
+    await session.query('RELEASE SAVEPOINT lock_at_once');
+    return true;
+  } catch (error) {
+    if (!(error instanceof ServerError) || error.sqlstate !== LOCK_NOT_AVAILABLE) throw error;
+    await session.query('ROLLBACK TO SAVEPOINT lock_at_once');
+    return false;
   }
 }
 
@@ -462,6 +503,26 @@ function unfaithfulPublication(publication: string): Fault {
 function tablesChanged(): Fault {
   return new Fault('copy-tables-changed', {
     message: 'tables were changed while the copy began; it begins again',
+    retryable: true,
+  });
+}
+
+function tableLocked(table: TableImage): Fault {
+  return new Fault('copy-tables-changed', {
+    message: `somebody holds a lock on ${lockName(table)} to change it; the copy begins again`,
+    hint: 'it goes on when that transaction ends',
+    retryable: true,
+  });
+}
+
+function lockName(table: TableImage): string {
+  return `${sqlName(table.schema)}.${sqlName(table.name)}`;
+}
+
+function publicationMissing(publication: string): Fault {
+  return new Fault('publication-missing', {
+    message: `publication ${sqlName(publication)} was dropped while the copy began`,
+    hint: 'it is made again with the next try',
     retryable: true,
   });
 }

@@ -6,6 +6,7 @@ import { ROWS_MESSAGE_PREFIX, SCHEMA_MESSAGE_PREFIX } from '../../contracts/cata
 import {
   outputTextSql,
   PINNED_SETTINGS,
+  publishedSql,
   sqlLiteral,
   sqlName,
   tableImagesSql,
@@ -142,7 +143,7 @@ BEGIN
   IF touched IS NOT NULL AND tg_tag <> 'ALTER TABLE' THEN PERFORM skerry.emit(tg_tag, touched, '{}'); END IF;
   -- DROP INDEX says nothing about its table: what is left of all tables is sent, which is rare and harmless.
   IF tg_tag = 'DROP INDEX' AND EXISTS (SELECT FROM pg_publication p WHERE p.pubname = ${name}) THEN
-    PERFORM skerry.emit(tg_tag, (SELECT array_agg(p.relid) FROM pg_get_publication_tables(${name}) p), '{}');
+    PERFORM skerry.emit(tg_tag, (SELECT array_agg(p.relid) FROM ${publishedSql(name)} p), '{}');
   END IF;
 END $skerry$`,
     `CREATE OR REPLACE FUNCTION skerry.on_ddl_end() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$

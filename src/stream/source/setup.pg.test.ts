@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test, setDefaultTimeout } from 'bun:test';
-import { needs, startPostgres, type TestPostgres } from '../../../test/harness.ts';
+import { needs, startPostgres, temporaryFolder, type TestPostgres } from '../../../test/harness.ts';
 import type { SchemaChange, TableImage, TableRows } from '../../contracts/catalogue.ts';
 import { sessionWorld } from '../../../test/session-world.ts';
+import { connectRaw } from '../../../test/pg-client.ts';
+import { nodeDisk } from '../../runtime/disk.ts';
 import { SILENT_LOG } from '../../observe/log.ts';
 import { parseConnectionString } from '../../session/connection-string.ts';
 import { readLogicalMessage, TAG_MESSAGE } from '../frames.ts';
@@ -221,6 +223,50 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     expect(core('never', ['"Lower"']).setUp()).rejects.toMatchObject({ code: 'table-missing' });
     for (const statement of eventTriggersSql('skerry')) await postgres.sql(statement);
     await postgres.sql(`drop publication named; drop schema "S.x" cascade; drop table lower`);
+  });
+
+  test(`${version}: changing one table does not wait for who changes another`, async () => {
+    await postgres.sql(`create table one (id int primary key); create table two (id int primary key)`);
+    await using other = await connectRaw(postgres);
+    await other.texts('begin');
+    await other.texts('alter table one add v text');
+    await postgres.sql(`set lock_timeout = '3s'; alter table two add v text; create index two_v on two (v);
+      create table three (id int primary key); drop table three; reset lock_timeout`);
+    await other.texts('commit');
+    await emitted(`drop table one, two`);
+  });
+
+  test(`${version}: tables that somebody wants to change while they are copied hold up neither the copy nor him`, async () => {
+    const names = Array.from({ length: 60 }, (_, index) => `busy${index}`);
+    await postgres.sql(names.map((name) => `create table ${name} (id int primary key)`).join(';'));
+    using folder = temporaryFolder();
+    const core = new Core(sessionWorld(), SILENT_LOG, {
+      client: { target: parseConnectionString(postgres.url) },
+      publication: 'skerry',
+      slot: 'copier',
+      tables: [],
+    });
+    const changers = await Promise.all(names.slice(-8).map(() => connectRaw(postgres)));
+    let changes: Promise<unknown>[] | null = null;
+    const copied = await core.copy(
+      nodeDisk,
+      `${folder.path}/replica.sqlite`,
+      ({ tablesTotal }) => {
+        if (tablesTotal === 0 || changes !== null) return;
+        // All is locked for us from here on, nothing is copied yet.
+        changes = changers.map((client, index) =>
+          client.texts(`alter table busy${names.length - 1 - index} add v text`),
+        );
+      },
+      new AbortController().signal,
+    );
+    expect(copied.image.tables.length).toBeGreaterThanOrEqual(60);
+    expect(changes).toHaveLength(8);
+    await Promise.all(changes ?? []);
+    for (const client of changers) await client[Symbol.asyncDispose]();
+    await postgres.sql(
+      `select pg_drop_replication_slot('copier'); ${names.map((name) => `drop table ${name}`).join(';')}`,
+    );
   });
 
   test(`${version}: clean takes everything away and leaves the tables`, async () => {
