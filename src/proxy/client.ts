@@ -168,6 +168,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #settingNames: Set<string> | null = null;
   #sticky = false;
   #holds = 0;
+  #cutOff = false;
   #positionDue = false;
   #refusal: Fault | null = null;
   #hadChannels = false;
@@ -234,10 +235,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Tells the client why, and closes. */
   fail(fault: unknown): void {
     if (this.state === 'closed') return;
-    const writer = new ByteWriter();
-    writeError(writer, errorFieldsOf(fault, 'FATAL'));
-    this.outbox.push(writer.take());
-    this.outbox.flush(this.connection);
+    if (this.server?.midFrame !== true && !this.#cutOff) {
+      const writer = new ByteWriter();
+      writeError(writer, errorFieldsOf(fault, 'FATAL'));
+      this.outbox.push(writer.take());
+      this.outbox.flush(this.connection);
+    }
     this.connection.end();
     this.#gone();
   }
@@ -544,7 +547,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const writer = new ByteWriter();
     writeReportedChanges(writer, this.reported, server.reported);
     this.reported = server.reported;
-    this.outbox.push(writer.take());
+    server.sayBetween(writer.take());
   }
 
   /** A statement starts. */
@@ -1222,7 +1225,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     for (const notification of takeOver.shared) {
       // Both heard it: the client has it already.
       const twice = takeOver.own.findIndex((one) => one.equals(notification));
-      if (twice === -1) this.outbox.push(notification);
+      if (twice === -1) this.#say(notification);
       else takeOver.own.splice(twice, 1);
     }
     this.outbox.flush(this.connection);
@@ -1244,13 +1247,21 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#takeOver.shared.push(notification);
       return;
     }
-    this.outbox.push(notification);
+    this.#say(notification);
     this.outbox.flush(this.connection);
+  }
+
+  /** A frame that nobody asked for; never into the middle of another. */
+  #say(bytes: Buffer): void {
+    if (this.server === null) this.outbox.push(bytes);
+    else this.server.sayBetween(bytes);
   }
 
   serverLost(server: ServerConnection, reason: string, told: boolean): void {
     if (this.server !== server || this.state === 'closed') return;
     this.server = null;
+    // Half a frame is with the client: an error now would be read as the rest of it.
+    this.#cutOff = server.midFrame;
     const inTransaction = server.status !== STATUS_IDLE;
     if (told) {
       this.outbox.flush(this.connection);

@@ -332,6 +332,31 @@ describe('large and slow', () => {
     expect(client?.connection.queuedBytes ?? 0).toBeLessThan(8 * 1024 * 1024);
   });
 
+  test('what nobody asked for never comes into the middle of a row', async () => {
+    // The first answer is large, while the proxy still tells of the changed application_name and notifications come in.
+    using listener = await RawPeer.login(proxy.port, { ...LOGIN, application_name: 'some name' });
+    listener.send(query('listen busy'));
+    await waitFor('it listens', () => listener.frames().filter((one) => one.type === 'Z').length === 2);
+    for (let turn = 0; turn < 3; turn += 1) {
+      using peer = await RawPeer.login(proxy.port, { ...LOGIN, application_name: `name ${turn}` });
+      peer.send(query(`select repeat('z', 100000) from generate_series(1, 20)`));
+      listener.send(query(`select repeat('z', 100000) from generate_series(1, 20)`));
+      for (let count = 0; count < 5; count += 1) await postgres.sql(`notify busy, '${turn}-${count}'`);
+      await waitFor(
+        'all rows',
+        () => peer.frames().at(-1)?.type === 'Z' && peer.frames().filter((one) => one.type === 'D').length === 20,
+        60_000,
+      );
+      await waitFor(
+        'all notifications',
+        () => listener.frames().filter((one) => one.type === 'A').length === (turn + 1) * 5,
+        60_000,
+      );
+    }
+    await waitFor('all rows', () => listener.frames().filter((one) => one.type === 'D').length === 60, 60_000);
+    for (const one of listener.frames()) expect('RSKZTDCA').toContain(one.type);
+  });
+
   test('a pipeline larger than all buffers does not block for ever', async () => {
     using peer = await RawPeer.login(proxy.port, LOGIN);
     const one = join(parse('', `select repeat('y', 2000)`), bind(''), execute(), sync);

@@ -198,7 +198,7 @@ export class ServerConnection implements ConnectionHandler {
 
   /** The client has the beginning of a frame and not its end. */
   get midFrame(): boolean {
-    return this.#bodyLeft > 0;
+    return this.#bodyLeft > 0 && !this.#bodyDropped;
   }
 
   link(client: LinkedClient, now: number): void {
@@ -214,6 +214,7 @@ export class ServerConnection implements ConnectionHandler {
 
   unlink(now: number): void {
     this.client = null;
+    this.#between.length = 0;
     this.state = 'idle';
     this.listens = false;
     this.lastUsedAt = now;
@@ -240,6 +241,14 @@ export class ServerConnection implements ConnectionHandler {
     if (this.ledger.length === 0 && this.#bodyLeft === 0 && this.client !== null) this.client.outbox.push(bytes);
     else this.expect(EXPECT.synthetic, { tag: 'bytes', bytes, undo });
   }
+
+  /** Puts whole frames into the stream of answers as soon as no other frame is half said. */
+  sayBetween(bytes: Buffer): void {
+    if (this.#bodyLeft > 0 && !this.#bodyDropped) this.#between.push(bytes);
+    else this.client?.outbox.push(bytes);
+  }
+
+  readonly #between: Buffer[] = [];
 
   flush(): boolean {
     return this.outbox.flush(this.connection);
@@ -377,7 +386,9 @@ export class ServerConnection implements ConnectionHandler {
       at = Math.min(this.#bodyLeft, length);
       this.#bodyLeft -= at;
       if (this.#bodyDropped) run = at;
-      if (this.#bodyLeft === 0 && this.#hasSynthetic) run = this.#emitAfter(buffer, run, at);
+      if (this.#bodyLeft === 0 && (this.#hasSynthetic || this.#between.length > 0)) {
+        run = this.#emitAfter(buffer, run, at);
+      }
     }
     while (length - at >= 5) {
       const type = buffer[at] as number;
@@ -411,6 +422,7 @@ export class ServerConnection implements ConnectionHandler {
   /** Sends the run up to `at`, then what the proxy answers itself at this place. Returns where the next run begins. */
   #emitAfter(buffer: Buffer, run: number, at: number): number {
     if (run < at) this.client?.outbox.pushRange(buffer, run, at);
+    for (const bytes of this.#between.splice(0)) this.client?.outbox.push(bytes);
     while (this.ledger.head === EXPECT.synthetic) {
       const owed = this.ledger.headReference;
       if (owed?.tag === 'bytes') this.client?.outbox.push(owed.bytes);
