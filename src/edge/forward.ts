@@ -105,7 +105,8 @@ export class Forwarder implements PoolMember {
     if (this.#probing !== null) await this.#probing;
     const upstream = this.#upstream ?? (await this.#open());
     if (upstream.status === 'I') {
-      const sql = this.#settings.catchUpSql();
+      // An implicit transaction cannot be begun there: its SETs are told at once, and taken back if it fails.
+      const sql = this.#settings.catchUpSql(transaction.where === 'none');
       if (sql !== null) await this.#execOrThrow(upstream, sql);
     }
     if (transaction.where !== 'local') return;
@@ -174,7 +175,11 @@ export class Forwarder implements PoolMember {
     this.#upstream = null;
     if (upstream === null) return;
     // A statement nobody waits for any more should not go on at the core.
-    if (upstream.busy) void upstream.cancel().finally(() => upstream.destroy());
+    if (upstream.busy)
+      void upstream.cancel().then(
+        () => upstream.destroy(),
+        () => upstream.destroy(),
+      );
     else upstream.end();
   }
 
@@ -203,6 +208,9 @@ export class Forwarder implements PoolMember {
     if (upstream === null) return;
     let answer: Awaited<ReturnType<Upstream['exec']>>;
     try {
+      // What the session has set here since counts, not what the core still has.
+      const sql = upstream.status === 'I' ? this.#settings.catchUpSql() : null;
+      if (sql !== null) await upstream.exec(sql);
       answer = await upstream.exec(PROBE_SQL);
       this.#events.unnamedGone();
     } catch (error) {

@@ -2,7 +2,7 @@
 // only read so far, DEALLOCATE, DISCARD. Each either answers and says how it went, or says null: the core has to.
 
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
-import { type ErrorFields, writeCommandComplete, writeNotice } from '../wire/backend.ts';
+import { type ErrorFields, writeCommandComplete, writeNotice, writePortalSuspended } from '../wire/backend.ts';
 import type { ByteWriter } from '../wire/bytes.ts';
 import { errorFields } from './faults.ts';
 import type { Forwarder, TransactionState } from './forward.ts';
@@ -45,6 +45,15 @@ export interface OwnStatementsDeps {
   readonly done: () => void;
 }
 
+export interface RunOptions {
+  /** The session is in a batch or block at the core. */
+  readonly bound: boolean;
+  /** The simple protocol's RowDescription is due. */
+  readonly describe: boolean;
+  /** As in Execute; 0 = all. */
+  readonly rowsMax: number;
+}
+
 export class OwnStatements {
   readonly #deps: OwnStatementsDeps;
 
@@ -52,8 +61,7 @@ export class OwnStatements {
     this.#deps = deps;
   }
 
-  /** `bound`: the session is in a batch or block at the core. `describe`: the simple protocol's RowDescription is due. */
-  run(statement: SessionStatement, sql: string, options: { bound: boolean; describe: boolean }): Step | null {
+  run(statement: SessionStatement, sql: string, options: RunOptions): Step | null {
     if (statement.type === 'show') return this.#show(statement.name, options);
     if (options.bound) return null;
     const { transaction } = this.#deps;
@@ -62,9 +70,7 @@ export class OwnStatements {
         return this.#begin(statement, sql);
       case 'commit':
       case 'rollback':
-        return statement.chain && transaction.where !== 'none' && !transaction.failed
-          ? null
-          : this.#endBlock(statement.type);
+        return statement.chain ? this.#chain(statement.type) : this.#endBlock(statement.type);
       case 'savepoint':
       case 'release':
       case 'rollback-to':
@@ -147,8 +153,18 @@ export class OwnStatements {
     return this.#done(statement.tag);
   }
 
+  /** COMMIT AND CHAIN begins a block like the one it ends, which is the core's to know. */
+  #chain(type: 'commit' | 'rollback'): Step | null {
+    const { transaction, fail } = this.#deps;
+    if (transaction.where === 'none') {
+      return fail(errorFields('25P01', `${type.toUpperCase()} AND CHAIN can only be used in transaction blocks`));
+    }
+    return null;
+  }
+
   #endBlock(type: 'commit' | 'rollback'): Step {
     const { transaction, settings, reports, prepared } = this.#deps;
+    prepared.dropPortals();
     if (transaction.where === 'none') {
       this.#warn('25P01', 'there is no transaction in progress');
       return this.#done(type === 'commit' ? 'COMMIT' : 'ROLLBACK');
@@ -156,7 +172,6 @@ export class OwnStatements {
     const committed = type === 'commit' && !transaction.failed;
     transaction.where = 'none';
     transaction.failed = false;
-    prepared.dropPortals();
     reports.change(() => settings.end(committed));
     return this.#done(committed ? 'COMMIT' : 'ROLLBACK');
   }
@@ -195,7 +210,7 @@ export class OwnStatements {
     return this.#done('RESET');
   }
 
-  #show(name: string, { bound, describe }: { bound: boolean; describe: boolean }): Step | null {
+  #show(name: string, { bound, describe, rowsMax }: RunOptions): Step | null {
     const { settings, feed, engine, forward, transaction, out, answered, fail, done } = this.#deps;
     const own = ownSetting(name, feed, engine, answered());
     // The core knows better, if it is there.
@@ -204,7 +219,8 @@ export class OwnStatements {
     if (transaction.failed) return fail(ABORTED);
     if (describe) writeShowDescription(out, name);
     writeShowRow(out, value);
-    writeCommandComplete(out, 'SHOW');
+    if (rowsMax === 1) writePortalSuspended(out);
+    else writeCommandComplete(out, 'SHOW');
     if (own === null) done();
     return 'done';
   }

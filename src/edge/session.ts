@@ -124,8 +124,8 @@ export class EdgeSession implements SessionOwner {
   #segmentChanging = false;
   #segmentWhy: Why | null = null;
   #segmentSession: SessionStatement[] = [];
-  /** Statements whose Parse went up in this segment, and whose Parse it was. */
-  readonly #segmentParsed = new Map<PreparedStatement, 'client' | 'own'>();
+  /** Statements whose Parse went up in this segment: the client's own with what had its name before, ours with `own`. */
+  readonly #segmentParsed = new Map<PreparedStatement, PreparedStatement | 'own' | null>();
   #skipUntilSync = false;
   #answered: AnsweredBy = { by: 'session', reason: 'nothing was asked yet' };
   #upstreamPaused = false;
@@ -147,7 +147,8 @@ export class EdgeSession implements SessionOwner {
         (token as PreparedStatement).upstream = true;
       },
       drained: () => this.#upstreamDrained(),
-      beforeReady: () => {
+      beforeReady: ({ status, failed }) => {
+        if (status === 'I') this.#endImplicit(!failed);
         this.#reports.write(this.#out);
         this.#server.flush();
       },
@@ -364,7 +365,7 @@ export class EdgeSession implements SessionOwner {
       case 'forward':
         return this.#forwardFrame(frame, plan, plan.write);
       case 'session': {
-        const step = this.#own.run(plan.statement, text, { bound: this.#isBound, describe: true });
+        const step = this.#own.run(plan.statement, text, { bound: this.#isBound, describe: true, rowsMax: 0 });
         return step === null ? this.#forwardSession(frame, plan) : this.#simpleEnd();
       }
       case 'local': {
@@ -420,10 +421,13 @@ export class EdgeSession implements SessionOwner {
       const forwarding = statements.find(({ plan }) => plan.kind === 'forward')?.plan;
       return this.#forwardFrame(frame, forwarding?.kind === 'forward' ? forwarding : why('together'), true);
     }
+    let step: Step = 'done';
     for (const statement of statements) {
-      const step = await this.#simpleOne(statement, text);
+      this.#beginImplicit();
+      step = await this.#simpleOne(statement, text);
       if (step === 'failed') break;
     }
+    this.#endImplicit(step === 'done');
     this.#simpleEnd();
   }
 
@@ -434,7 +438,7 @@ export class EdgeSession implements SessionOwner {
     if (aborted !== null) return this.#fail(aborted);
     const sql = text.slice(statement.start, statement.end);
     if (plan.kind === 'session') {
-      const step = this.#own.run(plan.statement, sql, { bound: this.#isBound, describe: true });
+      const step = this.#own.run(plan.statement, sql, { bound: this.#isBound, describe: true, rowsMax: 0 });
       return step ?? this.#forwardSlice(sql, why('session'), true);
     }
     if (plan.kind !== 'local') return 'done';
@@ -603,8 +607,11 @@ export class EdgeSession implements SessionOwner {
     const frame = new Frame(buffer, start, end);
     if (this.#forward.held === 'encoding') return this.#raw(frame, 'parse');
     const { name, sql, parameterTypes } = readParse(buffer, start, end);
+    const planned = this.#deps.engine.statement(sql, parameterTypes, this.#settings);
+    const aborted = this.#segmentUpstream ? null : this.#abortedError(planned);
+    if (aborted !== null) return this.#failed(aborted);
     const existing = name === '' ? undefined : this.#prepared.statement(name);
-    if (existing !== undefined) return this.#parseAgain(existing, frame);
+    if (existing !== undefined) return this.#parseAgain(existing, planned, frame);
     if (this.#prepared.size >= this.#deps.limits.statementsMax && name !== '') {
       return this.#failed(
         errorFields('54000', `this session holds ${this.#prepared.size} prepared statements, no more are allowed`, {
@@ -612,12 +619,10 @@ export class EdgeSession implements SessionOwner {
         }),
       );
     }
-    const planned = this.#deps.engine.statement(sql, parameterTypes, this.#settings);
-    const aborted = this.#segmentUpstream ? null : this.#abortedError(planned);
-    if (aborted !== null) return this.#failed(aborted);
     const stamp = this.#stamp(planned);
     const columns = planned.plan.kind === 'local' ? planned.plan.columns : null;
     const statement: PreparedStatement = { name, sql, parameterTypes, stamp, columns, upstream: false };
+    const before = this.#prepared.statement(name) ?? null;
     this.#prepared.keep(statement);
     if (!this.#goesUpstream(planned)) {
       writeParseComplete(this.#out);
@@ -625,7 +630,7 @@ export class EdgeSession implements SessionOwner {
     }
     return this.#inSegment(
       () => {
-        this.#segmentParsed.set(statement, 'client');
+        this.#segmentParsed.set(statement, before);
         this.#forward.upstream.sendParse(frame.bytes, statement, true);
       },
       whyOf(planned),
@@ -633,15 +638,19 @@ export class EdgeSession implements SessionOwner {
     );
   }
 
-  /** A name that is taken. In a segment of the core's it must be the core that says so, for it has to undo the segment. */
-  #parseAgain(existing: PreparedStatement, frame: Frame): Wait {
-    if (!this.#segmentUpstream) {
+  /** A name that is taken. In a segment or block of the core's it must be the core that says so, for it has to undo it. */
+  #parseAgain(existing: PreparedStatement, planned: Planned, frame: Frame): Wait {
+    if (!this.#goesUpstream(planned)) {
       return this.#failed(errorFields('42P05', `prepared statement "${existing.name}" already exists`));
     }
-    return this.#inSegment(() => {
-      this.#parseUpstream(existing);
-      this.#forward.upstream.sendParse(frame.bytes, {}, true);
-    }, why('segment'));
+    return this.#inSegment(
+      () => {
+        this.#parseUpstream(existing);
+        this.#forward.upstream.sendParse(frame.bytes, {}, true);
+      },
+      whyOf(planned),
+      syntaxErrorOf(planned),
+    );
   }
 
   /** Whether a statement's messages have to go to the core, as far as that is known before its values are. */
@@ -660,7 +669,8 @@ export class EdgeSession implements SessionOwner {
     const statement = this.#prepared.statement(message.statement);
     if (statement === undefined) {
       // It may be one that SQL's PREPARE made at the core.
-      if (this.#segmentUpstream || this.#forward.open) return this.#bindUpstream(null, message, frame);
+      if (this.#isBound || (this.#forward.open && message.statement !== ''))
+        return this.#bindUpstream(null, message, frame);
       return this.#failed(unknownStatement(message.statement));
     }
     if (this.#isBound && !isAlwaysOwn(statement.stamp.planned)) return this.#bindUpstream(statement, message, frame);
@@ -671,7 +681,7 @@ export class EdgeSession implements SessionOwner {
     if (changed !== null) return this.#failed(changed);
     const { planned } = statement.stamp;
     if (this.#goesUpstream(planned)) return this.#bindUpstream(statement, message, frame);
-    const refused = this.#abortedError(planned) ?? bindError(planned, message);
+    const refused = this.#abortedError(planned, true) ?? bindError(planned, message);
     if (refused !== null) return this.#failed(refused);
     let values: BoundValues | null = NO_VALUES;
     if (planned.plan.kind === 'local') {
@@ -752,19 +762,21 @@ export class EdgeSession implements SessionOwner {
   #describeStatement(name: string, frame: Frame): Wait {
     const statement = this.#prepared.statement(name);
     if (statement === undefined) {
-      if (this.#segmentUpstream || this.#forward.open) return this.#counted(frame);
+      if (this.#isBound || (this.#forward.open && name !== '')) return this.#counted(frame);
       return this.#failed(unknownStatement(name));
     }
     const changed = this.#isBound ? null : this.#renew(statement);
     if (changed !== null) return this.#failed(changed);
     const { planned } = statement.stamp;
-    if (this.#goesUpstream(planned)) {
+    if (this.#goesUpstream(planned) && (statement.upstream || !hasNoRows(planned))) {
       return this.#inSegment(() => {
         this.#parseUpstream(statement);
         this.#forward.upstream.sendCounted(frame.bytes);
       }, whyOf(planned));
     }
     const { plan } = planned;
+    // A failed block tells nothing of rows.
+    if (this.#transaction.failed && !this.#isBound && !hasNoRows(planned)) return this.#failed(ABORTED);
     return this.#afterUpstream(() => {
       writeParameterDescription(this.#out, plan.kind === 'local' ? plan.parameterTypes : []);
       this.#describeColumns(planned, TEXT_FORMATS);
@@ -796,7 +808,7 @@ export class EdgeSession implements SessionOwner {
     const { plan } = stamp.planned;
     const aborted = this.#abortedError(stamp.planned);
     if (aborted !== null) return this.#failed(aborted);
-    if (plan.kind === 'session') return this.#executeSession(portal, plan.statement, statement.sql, frame);
+    if (plan.kind === 'session') return this.#executeSession(portal, plan.statement, { name, rowsMax }, frame);
     if (plan.kind !== 'local') {
       writeEmptyQueryResponse(this.#out);
       return undefined;
@@ -823,9 +835,21 @@ export class EdgeSession implements SessionOwner {
     }, because);
   }
 
-  #executeSession(portal: Portal, statement: SessionStatement, sql: string, frame: Frame): Wait {
+  #executeSession(
+    portal: Portal,
+    statement: SessionStatement,
+    { name, rowsMax }: { name: string; rowsMax: number },
+    frame: Frame,
+  ): Wait {
+    const sql = portal.statement?.sql ?? '';
     return this.#afterUpstream(() => {
-      const step = this.#own.run(statement, sql, { bound: this.#isBound, describe: false });
+      if (portal.done) {
+        if (statement.type === 'show') return writeCommandComplete(this.#out, 'SHOW');
+        return this.#failed(errorFields('55000', `portal "${name}" cannot be run`));
+      }
+      portal.done = true;
+      this.#beginImplicit();
+      const step = this.#own.run(statement, sql, { bound: this.#isBound, describe: false, rowsMax });
       if (step !== null) return undefined;
       const wait = this.#moveUpstream(portal, frame, 'session');
       this.#segmentSession.push(statement);
@@ -918,7 +942,8 @@ export class EdgeSession implements SessionOwner {
       this.#prepared.dropPortal(name);
     } else {
       const statement = this.#prepared.statement(name);
-      upstream = statement?.upstream === true || (statement === undefined && this.#forward.open);
+      // A name that is not known here may be one of SQL's PREPARE.
+      upstream = statement?.upstream ?? (name !== '' && this.#forward.open);
       this.#prepared.forget(name);
     }
     if ((upstream && this.#forward.open) || this.#segmentUpstream) return this.#counted(frame);
@@ -928,6 +953,7 @@ export class EdgeSession implements SessionOwner {
 
   #sync(frame: Frame): Wait {
     if (this.#segmentUpstream) return this.#syncUpstream(frame);
+    this.#endImplicit(!this.#skipUntilSync);
     this.#skipUntilSync = false;
     if (this.#transaction.where === 'none') this.#prepared.dropPortals();
     return this.#writeReady();
@@ -953,10 +979,12 @@ export class EdgeSession implements SessionOwner {
   }
 
   #segmentEnds(): void {
-    for (const [statement, whose] of this.#segmentParsed) {
+    for (const [statement, before] of this.#segmentParsed) {
       const isKnown = this.#prepared.statement(statement.name) === statement;
-      // The core has not confirmed the client's Parse: there is no such statement.
-      if (whose === 'client' && !statement.upstream && isKnown) this.#prepared.forget(statement.name);
+      // The core has not confirmed the client's Parse: all is as it was.
+      if (before === 'own' || statement.upstream || !isKnown) continue;
+      if (before === null) this.#prepared.forget(statement.name);
+      else this.#prepared.keep(before);
     }
     if (this.#transaction.where === 'none') this.#prepared.dropPortals();
     this.#segmentUpstream = false;
@@ -1085,10 +1113,24 @@ export class EdgeSession implements SessionOwner {
     return this.#settings.get('standard_conforming_strings') === 'on' ? null : 'peculiar';
   }
 
+  /** Outside a block, the statements of one text or segment are one transaction: an error undoes their SETs. */
+  #beginImplicit(): void {
+    if (this.#transaction.where === 'none') this.#settings.begin();
+  }
+
+  #endImplicit(committed: boolean): void {
+    if (this.#transaction.where !== 'none' || !this.#settings.isOpen) return;
+    this.#reports.change(() => this.#settings.end(committed));
+  }
+
   /** The error that a failed block gives to everything but its end; null when the statement may go on. */
-  #abortedError({ plan }: Planned): ErrorFields | null {
+  #abortedError(planned: Planned, isBound = false): ErrorFields | null {
     if (!this.#transaction.failed || this.#transaction.where === 'upstream') return null;
-    if (plan.kind === 'empty') return null;
+    const { plan } = planned;
+    // Nothing may be said, but not bound and executed.
+    if (plan.kind === 'empty') return isBound ? ABORTED : null;
+    // Postgres reads a text before it looks at the block.
+    if (plan.kind === 'forward' && plan.reason === 'syntax-error') return syntaxErrorOf(planned);
     if (plan.kind === 'session') {
       const { type } = plan.statement;
       if (type === 'commit' || type === 'rollback' || type === 'rollback-to') return null;
@@ -1099,8 +1141,12 @@ export class EdgeSession implements SessionOwner {
   /** Tells the client of an error, with what it does to the block and to the rest of the segment. */
   #fail(fields: ErrorFields): 'failed' {
     writeError(this.#out, fields);
-    if (this.#transaction.where === 'local') this.#transaction.failed = true;
     this.#skipUntilSync = true;
+    if (this.#transaction.where === 'local' && !this.#transaction.failed) {
+      this.#transaction.failed = true;
+      // The block's settings go with the error, not only with the ROLLBACK.
+      this.#reports.change(() => this.#settings.end(false));
+    }
     return 'failed';
   }
 
@@ -1152,18 +1198,23 @@ function newPortal(
   };
 }
 
+/** A statement of ours that can be described without asking anybody, in a failed block too. */
+function hasNoRows({ plan }: Planned): boolean {
+  if (plan.kind === 'empty') return true;
+  return plan.kind === 'session' && plan.statement.type !== 'show' && isOwnStatement(plan.statement);
+}
+
 /** What Postgres says to a Bind that does not fit its statement. */
 function bindError({ plan }: Planned, { statement, parameters, formats }: BindMessage): ErrorFields | null {
-  if (plan.kind !== 'local') return null;
   const given = parameters.values.length;
-  const wanted = plan.parameterTypes.length;
+  const wanted = plan.kind === 'local' ? plan.parameterTypes.length : 0;
   if (given !== wanted) {
     return errorFields(
       '08P01',
       `bind message supplies ${given} parameters, but prepared statement "${statement}" requires ${wanted}`,
     );
   }
-  const columns = plan.columns.length;
+  const columns = plan.kind === 'local' ? plan.columns.length : formats.length;
   if (formats.length <= 1 || formats.length === columns) return null;
   return errorFields('08P01', `bind message has ${formats.length} result formats but query has ${columns} columns`);
 }

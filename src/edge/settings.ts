@@ -229,6 +229,11 @@ export class SessionSettings {
     for (const key of this.#current.keys()) this.#assign({ name: key, value: null, local: false });
   }
 
+  /** True between `begin` and `end`. */
+  get isOpen(): boolean {
+    return this.#before !== undefined;
+  }
+
   begin(): void {
     if (this.#before !== undefined) return;
     this.#before = this.#current;
@@ -297,9 +302,12 @@ export class SessionSettings {
     this.#told = null;
   }
 
-  /** SQL that brings the upstream connection to the values that hold outside the open transaction; null when it is there. */
-  catchUpSql(): string | null {
-    const wanted = this.#before ?? this.#current;
+  /**
+   * SQL that brings the upstream connection to the values that hold outside the open transaction, or (`inside`) in it; null
+   * when it is there.
+   */
+  catchUpSql(inside = false): string | null {
+    const wanted = inside ? this.#current : (this.#before ?? this.#current);
     const told = this.#told ?? new Map<string, string>();
     const calls: string[] = [];
     for (const [key, value] of wanted) {

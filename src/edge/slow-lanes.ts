@@ -142,7 +142,13 @@ export class SlowLanes {
       return await new Promise((resolve) => this.#waiting.push(resolve));
     }
     this.#taken += 1;
-    return this.#idle.pop() ?? this.#started();
+    try {
+      return this.#idle.pop() ?? this.#started();
+    } catch {
+      // The machine has no room for another process: the core has to do.
+      this.#taken -= 1;
+      return null;
+    }
   }
 
   #started(): SlowWorker {
@@ -170,9 +176,9 @@ export class SlowLanes {
 
   /** A lane's child died: its place goes to whoever waits. */
   #freed(): void {
+    this.#taken -= 1;
     const next = this.#waiting.shift();
-    if (next !== undefined && !this.#closed) next(this.#started());
-    else this.#taken -= 1;
+    if (next !== undefined) void this.#take().then(next);
   }
 }
 

@@ -20,7 +20,7 @@ export interface UpstreamEvents {
   /** A setting the core reports, after it was relayed. */
   parameter(name: string, value: string): void;
   /** ReadyForQuery is about to be relayed; everything before it has been. */
-  beforeReady(): void;
+  beforeReady(result: RelayResult): void;
   /** The core waits for COPY data: the client's frames go straight up until it is done. */
   copyIn(): void;
   /** A ParseComplete that belongs to `token` arrived. */
@@ -225,7 +225,7 @@ export class Upstream {
 
   /** Says good-bye. */
   end(): void {
-    if (!this.#closed) void this.#link.close();
+    if (!this.#closed) this.#link.close().catch(() => this.#link.destroy());
   }
 
   destroy(): void {
@@ -394,7 +394,7 @@ export class Upstream {
     this.#tag = '';
     if (relaying === null) return true;
     this.#relayPieces();
-    this.#events.beforeReady();
+    if (relaying.relayReady) this.#events.beforeReady(result);
     this.#ready = () => relaying.resolve(result);
     return relaying.relayReady;
   }
