@@ -71,7 +71,7 @@ describe.each(versions.map((version) => ({ version })))('PostgreSQL $version', (
       );
       for (const [asked, got] of answers) expect(got).toBe(asked);
       const pool = [...proxy.proxy.pools.values()][0];
-      expect(pool?.servers.size).toBe(2);
+      expect(pool?.servers.size).toBeLessThanOrEqual(2);
       await Promise.all(clients.map((client) => client.end()));
     });
 
