@@ -64,7 +64,6 @@ export class OwnStatements {
   run(statement: SessionStatement, sql: string, options: RunOptions): Step | null {
     if (statement.type === 'show') return this.#show(statement.name, options);
     if (options.bound) return null;
-    const { transaction } = this.#deps;
     switch (statement.type) {
       case 'begin':
         return this.#begin(statement, sql);
