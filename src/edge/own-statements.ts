@@ -152,13 +152,16 @@ export class OwnStatements {
     return this.#done(statement.tag);
   }
 
-  /** COMMIT AND CHAIN begins a block like the one it ends, which is the core's to know. */
-  #chain(type: 'commit' | 'rollback'): Step | null {
-    const { transaction, fail } = this.#deps;
+  /** COMMIT AND CHAIN: another block like the one it ends. */
+  #chain(type: 'commit' | 'rollback'): Step {
+    const { transaction, settings, fail } = this.#deps;
     if (transaction.where === 'none') {
       return fail(errorFields('25P01', `${type.toUpperCase()} AND CHAIN can only be used in transaction blocks`));
     }
-    return null;
+    const step = this.#endBlock(type);
+    transaction.where = 'local';
+    settings.begin();
+    return step;
   }
 
   #endBlock(type: 'commit' | 'rollback'): Step {

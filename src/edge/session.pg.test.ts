@@ -298,7 +298,32 @@ describe('transaction blocks', () => {
   });
 
   test('COMMIT AND CHAIN', async () => {
-    await check(0, [query('BEGIN')], [query('COMMIT AND CHAIN')], [query('SELECT 1')], [query('ROLLBACK')]);
+    await check(
+      1,
+      [query('COMMIT AND CHAIN')],
+      [query('BEGIN')],
+      [query('COMMIT AND CHAIN')],
+      [query('SELECT id FROM t WHERE id = 1')],
+      [query('SELECT nope')],
+      [query('COMMIT AND CHAIN')],
+      [query('ROLLBACK')],
+    );
+  });
+
+  test('SETs of a batch or text that fails are undone, reported or not', async () => {
+    const run = (sql: string): Uint8Array[] => [parse('', sql), bind('', ''), execute('')];
+    await check(
+      0,
+      [...run("SET application_name = 'kept'"), sync()],
+      [...run("SET application_name = 'gone'"), bind('', 'nope'), sync()],
+      [query("SET application_name = 'gone too'; SELECT nope")],
+      [query('SHOW application_name')],
+      [query('BEGIN')],
+      [query("SET application_name = 'inside'")],
+      [query('SELECT nope')],
+      [query('ROLLBACK')],
+      [query('SHOW application_name')],
+    );
   });
 
   test('a script that begins, writes and commits', async () => {

@@ -845,6 +845,8 @@ export class EdgeSession implements SessionOwner {
     return this.#afterUpstream(() => {
       if (portal.done) {
         if (statement.type === 'show') return writeCommandComplete(this.#out, 'SHOW');
+        // In a block of the core's the core must say no, for it has to fail.
+        if (this.#isBound) return this.#counted(frame);
         return this.#failed(errorFields('55000', `portal "${name}" cannot be run`));
       }
       portal.done = true;
