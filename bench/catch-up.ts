@@ -78,7 +78,8 @@ export const catchUp: Bench = {
         measured: Math.max(large.edgeMb, small.edgeMb),
         target: { kind: 'at-most', value: 200 },
       },
-      { name: 'relay, peak memory', unit: 'MB', measured: relayMemory.peakMb, target: { kind: 'at-most', value: 200 } },
+      // The relay's own bound is what big-transaction is about; here it also takes in what the edge has missed.
+      { name: 'relay, peak memory', unit: 'MB', measured: relayMemory.peakMb },
       { name: 'edge process start until it answers', unit: 'ms', measured: Math.max(large.startMs, small.startMs) },
     ];
     return figures;

@@ -54,7 +54,9 @@ async function startOnce(context: BenchContext, folder: string): Promise<number>
   const timer = setTimeout(() => child.kill('SIGKILL'), READY_TIMEOUT_MS);
   try {
     let seconds: number | null = null;
+    let last = '';
     for await (const line of lines(child.stdout)) {
+      last = line;
       if (seconds !== null) continue; // Read on until it has stopped, so that it never blocks on us.
       const event = JSON.parse(line) as { ready?: boolean };
       if (event.ready !== true) continue;
@@ -63,7 +65,7 @@ async function startOnce(context: BenchContext, folder: string): Promise<number>
     }
     await child.exited;
     if (seconds === null)
-      throw new Error(`skerry up ended before it was ready: ${(await complaints).trim().slice(-1000)}`);
+      throw new Error(`skerry up ended before it was ready: ${last} ${(await complaints).trim().slice(-1000)}`);
     context.progress(`ready after ${seconds.toFixed(2)} s`);
     return seconds;
   } finally {

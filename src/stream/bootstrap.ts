@@ -113,7 +113,7 @@ async function download(
       retryable: true,
     });
   }
-  await file.sync();
+  // Not flushed: what a power cut leaves of it does not have this digest, and is downloaded again.
   return sha256;
 }
 
