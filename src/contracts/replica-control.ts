@@ -43,5 +43,7 @@ export interface ReplicaOptions {
   readonly publication: string;
   /** What survives a power cut without asking the upstream again. */
   readonly synchronous: 'full' | 'normal';
+  /** Pause after each batch, in ms: for a replica that nobody reads from at once, so that it leaves the CPU to those who do. Default 0. */
+  readonly lazyMs?: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }

@@ -352,7 +352,7 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
 
     before = copies();
     await postgres.sql(
-      `begin; insert into t select g, repeat('x', 100) from generate_series(10000, 13000) g; alter publication skerry set (publish = 'insert'); commit`,
+      `begin; insert into t select g, repeat('x', 100) from generate_series(10000, 13000) g; alter publication skerry set (publish = 'insert, update, delete, truncate'); commit`,
     );
     await followed('changed inside a transaction that is streamed', before);
     expect(edge.rows(`select id from "public.t" where id between 900 and 999 order by 1`)).toEqual([[901], [902]]);

@@ -46,6 +46,9 @@ const RECONNECT = { firstMs: 50, maxMs: 5000 } as const;
 /** Between one snapshot and the next, when the first did not help. */
 const SNAPSHOT_AGAIN = { firstMs: 500, maxMs: 60_000 } as const;
 
+/** A lazy replica does not pause after a batch of more messages than this: it is behind. */
+const LAZY_MESSAGES_MAX = 500;
+
 /** Faults after which only a snapshot helps. */
 const UNUSABLE = new Set([
   'replica-diverged',
@@ -266,6 +269,8 @@ export class Follower implements Service {
   }
 
   #receiver(writer: ReplicaWriter): StreamReceiver {
+    const { lazyMs = 0 } = this.#options;
+    let batchMessages = 0;
     const decoder = new PgoutputDecoder();
     const relations = new Map<number, Buffer>();
     let upstreamPosition = this.#state.upstreamPosition;
@@ -282,6 +287,7 @@ export class Follower implements Service {
     return {
       message: (buffer, start, end) => {
         if (!heard) hear();
+        batchMessages += 1;
         if (buffer[start] === TAG_RELATION && isRepeated(relations, buffer, start, end)) return null;
         const message = decoder.decode(buffer, start, end);
         if (message.tag !== 'begin' || this.#gate === null || message.finalLsn < this.#gate.lsn) {
@@ -300,7 +306,9 @@ export class Follower implements Service {
       },
       flush: () => {
         if (!writer.isInTransaction) this.#commit(writer, upstreamPosition);
-        return null;
+        const mayPause = batchMessages > 0 && batchMessages <= LAZY_MESSAGES_MAX;
+        batchMessages = 0;
+        return lazyMs > 0 && mayPause ? this.#deps.clock.sleep(lazyMs) : null;
       },
       positions: (): StreamPositions => {
         const flushed = max(writer.position.lsn, writer.pendingTransactions === 0 ? this.#covered : LSN_ZERO);

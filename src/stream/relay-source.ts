@@ -74,7 +74,11 @@ export class HubFeeder implements StreamReceiver {
     if (!this.#heard) this.#hear();
     if (buffer[start] === TAG_MESSAGE) this.#lookAtMessage(buffer.subarray(start, end));
     const pending = this.#assembler.push(buffer, start, end);
-    if (pending !== null) return pending.then(() => this.#afterWait());
+    if (pending !== null) {
+      // What came before it need not wait for it.
+      this.#hub.flush();
+      return pending.then(() => this.#afterWait());
+    }
     return this.#hub.log.roomy ? null : this.#room();
   }
 

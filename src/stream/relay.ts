@@ -107,6 +107,9 @@ export interface RelayOptions {
 const RECONNECT = { firstMs: 100, maxMs: 10_000 } as const;
 const HOUSEKEEPING_EVERY_MS = 5000;
 const SLOT_BUSY_WAIT_MS = 500;
+
+/** The own replica serves snapshots and checksums: it need not hurry, and each commit wakes one thread less. */
+const OWN_REPLICA_LAZY_MS = 20;
 /** A connection that held this long was a good one: after it, reconnecting begins with short waits again. */
 const HEALTHY_AFTER_MS = 3000;
 /** SQLSTATE of a publication or slot that is not there. */
@@ -458,6 +461,7 @@ export class Relay implements Service {
       snapshotUrl: null,
       publication: upstream.publication,
       synchronous: 'normal',
+      lazyMs: OWN_REPLICA_LAZY_MS,
       logLevel,
     };
   }

@@ -69,3 +69,31 @@ test('INVARIANT_I3: after a message that could not be taken nothing that came wi
   expect(await received('two', 'throws')).toEqual(['one', 'two']);
   expect(await received('two', 'rejects')).toEqual(['one', 'two']);
 });
+
+test('INVARIANT_I3: while a message is waited for nothing else is delivered, however soon a flush would be done', async () => {
+  await using server = await serve(
+    frames.join(
+      ...['one', 'two', 'three'].map((payload, index) =>
+        frames.xlogData(BigInt(index), BigInt(index), 0n, Buffer.from(payload)),
+      ),
+    ),
+  );
+  const events: string[] = [];
+  const stopping = new AbortController();
+  const receiver: StreamReceiver = {
+    message: (buffer, start, end) => {
+      const payload = buffer.toString('latin1', start, end);
+      events.push(payload);
+      if (payload === 'three') stopping.abort();
+      return payload === 'two' ? world.clock.sleep(50).then(() => void events.push('two is done')) : null;
+    },
+    keepalive: () => {},
+    flush: () => world.clock.sleep(1),
+    positions: () => ({ written: 0n, flushed: 0n, applied: 0n }),
+  };
+  const target = parseConnectionString(`postgres://me@127.0.0.1:${server.port}/db?sslmode=disable`);
+  await using upstream = await connectUpstream(world, { target, serverMajorMin: 0 });
+  const start = { slot: 's', from: 0n, publications: ['p'], protocolVersion: 1, streaming: false } as const;
+  await upstream.stream(start, receiver, UPSTREAM_TIMINGS, stopping.signal);
+  expect(events).toEqual(['one', 'two', 'two is done', 'three']);
+});

@@ -132,6 +132,8 @@ class RunningStream {
   #stream: ClientStream | null = null;
   /** Whether anything came since the last tick: cheaper than asking the clock for each message. */
   #heard = false;
+  /** Whether anything came since the last flush. */
+  #delivered = false;
   #heardAtMs: number;
   #waiting = false;
   #isBroken = false;
@@ -182,6 +184,7 @@ class RunningStream {
   #data(session: ClientSession, buffer: Buffer, start: number, end: number): void {
     if (this.#isBroken) return;
     this.#heard = true;
+    this.#delivered = true;
     const kind = buffer[start];
     try {
       if (kind === REPLICATION.xlogData && end - start > XLOG_DATA_HEADER_BYTES) {
@@ -200,7 +203,10 @@ class RunningStream {
   }
 
   #flush(session: ClientSession): void {
-    if (this.#isBroken) return;
+    // While one thing is waited for nothing else may begin to wait: the first to be done would let the stream go on.
+    // And after nothing came there is nothing to commit; a receiver that pauses after each flush would stop the stream.
+    if (this.#isBroken || this.#waiting || !this.#delivered) return;
+    this.#delivered = false;
     try {
       const pending = this.#receiver.flush();
       if (pending !== null) this.#wait(session, pending);
