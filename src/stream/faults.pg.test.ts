@@ -141,6 +141,9 @@ for (const [what, action, words] of [
     const { postgres, relay, edge } = all;
     await relay.stop();
     await postgres.sql(`delete from t where id < 50; insert into t values (777, 'in the gap')`);
+    await until('the slot is free', async () =>
+      String(await postgres.value('select active from pg_replication_slots')).startsWith('f'),
+    );
     await postgres.sql(action);
     await using next = await again(relay, postgres);
     await until('it took a copy', () => said(next, 'serving a new copy'));
