@@ -43,6 +43,8 @@ export interface FollowerDeps extends SessionWorld {
 }
 
 const RECONNECT = { firstMs: 50, maxMs: 5000 } as const;
+/** A connection that lasted this long after its first word was a healthy one: the waits begin at the shortest again. */
+const HEALTHY_AFTER_MS = 3000;
 /** Between one snapshot and the next, when the first did not help. */
 const SNAPSHOT_AGAIN = { firstMs: 500, maxMs: 60_000 } as const;
 
@@ -78,6 +80,8 @@ export class Follower implements Service {
   readonly #client: ClientOptions;
   readonly #backoff: Backoff;
   readonly #snapshotBackoff: Backoff;
+  /** When this connection was first heard; Infinity before that. */
+  #heardAtMs = Infinity;
   /** True from a snapshot until a commit was applied to it: until then nothing shows that it helped. */
   #isSnapshotUnproven = false;
   #writer: ReplicaWriter | null = null;
@@ -137,6 +141,9 @@ export class Follower implements Service {
   }
 
   async #failed(error: unknown, signal: AbortSignal): Promise<void> {
+    // A first word is not health: with a full disk every connection begins well.
+    if (this.#deps.clock.now() - this.#heardAtMs > HEALTHY_AFTER_MS) this.#backoff.reset();
+    this.#heardAtMs = Infinity;
     const waitMs = this.#backoff.next();
     const message = describeError(error);
     if (isUnusable(error)) {
@@ -281,7 +288,7 @@ export class Follower implements Service {
     const hear = (): void => {
       if (heard) return;
       heard = true;
-      this.#backoff.reset();
+      this.#heardAtMs = this.#deps.clock.now();
       this.#setState({ state: 'streaming', reason: 'following the upstream' });
     };
     return {

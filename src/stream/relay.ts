@@ -237,6 +237,9 @@ export class Relay implements Service {
   }
 
   #describe(): string {
+    if (this.#current?.log.diskFull === true) {
+      return "the relay log's disk is full: nothing is acknowledged, so the core keeps its WAL, until there is room";
+    }
     const progress = this.#progress;
     const reason = this.#state?.reason ?? 'starting';
     if (progress === null) return reason;

@@ -140,6 +140,12 @@ test.skipIf(!canMount)(
     await until('the edge reports the full disk', async () => /disk/i.test((await small.status()).reason));
     await using sql = connect(small);
     expect((await sql`SELECT count(*)::int AS n FROM item`)[0]).toEqual({ n: 20000 });
+    const tries = (): number => small.log().split('replica.upstream-lost').length - 1;
+    await until('the edge has tried a few times', async () => tries() >= 4);
+    const before = tries();
+    // The waits grow: were they 50 ms each, three times as many would come in this time.
+    await Bun.sleep(1000);
+    expect(tries() - before).toBeLessThan(6);
     full.free();
     await until('the edge has caught up', async () => {
       const [mine, theirs] = await Promise.all([small.checksum(), edge.checksum()]);
