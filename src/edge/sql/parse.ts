@@ -104,3 +104,25 @@ function offsets(text: string): (location: number) => number {
   index.push(text.length);
   return (location) => index[Math.min(location, index.length - 1)] as number;
 }
+
+/** A list in the tree; absent ones are empty. */
+export function list(value: unknown): readonly Node[] {
+  return (value as readonly Node[] | undefined) ?? [];
+}
+
+/** Parts of a dotted name; null when one of them is not a name (`*`, a subscript). */
+export function names(value: unknown): string[] | null {
+  const parts: string[] = [];
+  for (const node of list(value)) {
+    const part = node['String']?.['sval'];
+    if (typeof part !== 'string') return null;
+    parts.push(part);
+  }
+  return parts.length === 0 ? null : parts;
+}
+
+/** 0-based index of the parameter that a node is; null for other nodes. */
+export function parameterIndex(node: Node): number | null {
+  const number = node['ParamRef']?.['number'];
+  return typeof number === 'number' && number > 0 ? number - 1 : null;
+}

@@ -7,7 +7,7 @@ import { Draft } from './expression.ts';
 import { Forward } from './forward.ts';
 import { laneOf } from './lane.ts';
 import { type Normalized, normalize } from './normalize.ts';
-import { type Fields, PARSE_BYTES_MAX, parse, type ParsedStatement } from './parse.ts';
+import { type Fields, list, names, PARSE_BYTES_MAX, parse, type ParsedStatement } from './parse.ts';
 import type {
   ColumnPlan,
   ForwardPlan,
@@ -24,7 +24,6 @@ import { type OutputColumn, SelectPlanner } from './select.ts';
 import { sessionStatement } from './session-statements.ts';
 import { NO_SHADOWS, type Shadows } from './shadows.ts';
 import { typeByName, typeLength } from './types.ts';
-import { list, names } from './translate.ts';
 import { mayWrite } from './writes.ts';
 
 export interface PlannerOptions {

@@ -4,9 +4,10 @@ import { OID } from '../../pg/oid.ts';
 import { keyOf, orderKey, compare } from './compare.ts';
 import { type Draft, type Expression, isUntyped, requireC, requireDeterministic } from './expression.ts';
 import { Forward } from './forward.ts';
-import type { Fields, Node } from './parse.ts';
+import { type Fields, list, names, type Node } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
 import { isAggregate } from './proven.ts';
+import { columnExpression, findRelation } from './resolve.ts';
 import {
   type CommonTable,
   findTable,
@@ -18,15 +19,8 @@ import {
   tableSql,
   type VisibleColumn,
 } from './scope.ts';
-import {
-  columnExpression,
-  findRelation,
-  list,
-  names,
-  OPERANDS_COUNT_MAX,
-  type SubquerySql,
-  Translator,
-} from './translate.ts';
+import { OPERANDS_COUNT_MAX, type SubquerySql } from './translation.ts';
+import { Translator } from './translate.ts';
 
 /** Tables of one statement: SQLite joins at most 64. */
 const RELATIONS_COUNT_MAX = 32;

@@ -1,9 +1,8 @@
 // Statements about the session itself (SET, BEGIN, PREPARE, FETCH …) out of their syntax trees.
 
 import { Forward } from './forward.ts';
-import type { Fields, Node } from './parse.ts';
+import { type Fields, list, type Node } from './parse.ts';
 import type { Planned, SessionStatement, TransactionModes } from './plan.ts';
-import { list } from './translate.ts';
 
 /** What reading a statement needs from the planner around it. */
 export interface StatementContext {

@@ -1,8 +1,7 @@
 // Whether a statement that is forwarded may write or lock. Unsure means yes: then the server waits for the edge to catch up
 // with the core after it, which costs time but never shows a client less than it wrote.
 
-import type { Fields, Node } from './parse.ts';
-import { list, names } from './translate.ts';
+import { type Fields, list, names, type Node } from './parse.ts';
 
 /** Functions of pg_catalog that clients call and that change nothing. */
 const READ_ONLY_FUNCTIONS = new Set(
