@@ -7,33 +7,21 @@ import type { Connection, TlsServerOptions } from '../base/net.ts';
 import type { Log } from '../observe/log.ts';
 import type { SessionWorld } from '../session/client-login.ts';
 import { errorFieldsOf } from '../session/faults.ts';
+import { agreeOnVersion, proveByScram, receiveStartup, settingsAskedFor, type Startup } from '../session/greeting.ts';
 import { Inbox } from '../session/inbox.ts';
 import {
-  mockScramVerifier,
   parseScramVerifier,
-  SCRAM_NONCE_BYTES,
   SCRAM_SALT_BYTES,
   type ScramKeys,
   ScramRefused,
-  ScramServer,
   type ScramVerifier,
   scramVerifierOf,
 } from '../session/scram.ts';
-import { encodeBackend, writeAuthentication, writeError } from '../wire/backend.ts';
+import { writeAuthentication, writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, FrameReader } from '../wire/frame.ts';
 import { FRONTEND } from '../wire/frontend.ts';
-import { decodePassword, decodeSaslInitial, SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from '../wire/sasl.ts';
-import {
-  ALPN_POSTGRESQL,
-  decodeStartup,
-  negotiate,
-  parseStartupOptions,
-  protocolMajor,
-  protocolMinor,
-  type StartupPacket,
-  TLS_HANDSHAKE_BYTE,
-} from '../wire/startup.ts';
+import { decodePassword } from '../wire/sasl.ts';
 import type { AuthMethod } from './hba.ts';
 import { violation } from './faults.ts';
 
@@ -106,12 +94,15 @@ class ClientLogin {
   readonly #reader = new FrameReader({ startup: true });
   readonly #inbox: Inbox;
   readonly #writer = new ByteWriter();
+  /** Those of the beginning, also when a RELOAD changes the certificate meanwhile: channel binding is to what the handshake used. */
+  readonly #tls: TlsServerOptions | null;
   #user = '';
   #over = false;
 
   constructor(host: LoginHost, connection: Connection) {
     this.#host = host;
     this.#connection = connection;
+    this.#tls = host.tls();
     this.#inbox = new Inbox(this.#reader, (fault) => this.fail(fault));
     connection.handler = this.#inbox;
   }
@@ -119,21 +110,8 @@ class ClientLogin {
   async run(): Promise<void> {
     const startup = await this.#startup();
     if (startup === null) return;
-    const { parameters, protocolVersion } = startup;
-    if (protocolMajor(protocolVersion) !== 3) {
-      throw new Fault('protocol-violation', {
-        message: `unsupported frontend protocol ${protocolMajor(protocolVersion)}.${protocolMinor(protocolVersion)}: server supports 3.0 to 3.2`,
-        sqlstate: '0A000',
-      });
-    }
-    const negotiation = negotiate(protocolVersion, parameters);
-    if (negotiation.announce) {
-      encodeBackend(this.#writer, {
-        tag: 'negotiateProtocolVersion',
-        version: negotiation.version,
-        unknownOptions: negotiation.unknownOptions,
-      });
-    }
+    const { parameters } = startup;
+    const protocolVersion = agreeOnVersion(this.#writer, startup);
     const user = parameters.get('user') ?? '';
     if (user === '') throw refused('no PostgreSQL user name specified in startup packet');
     this.#user = user;
@@ -150,15 +128,12 @@ class ClientLogin {
     writeAuthentication(this.#writer, { method: 'ok' });
     this.#reader.expectTyped(FRAME_BYTES_MAX);
     this.#connection.pause();
-    const settings = parseStartupOptions(parameters.get('options') ?? '');
-    for (const [name, value] of parameters) {
-      if (!NOT_SETTINGS.has(name) && !name.startsWith('_pq_.')) settings.set(name.toLowerCase(), value);
-    }
+    const settings = new Map([...settingsAskedFor(startup)].map(([name, value]) => [name.toLowerCase(), value]));
     await this.#host.admitted({
       ...attempt,
       connection: this.#connection,
       rest: this.#reader.takeRest(),
-      protocolVersion: negotiation.version,
+      protocolVersion,
       replication: parameters.get('replication') ?? null,
       settings,
       ...proof,
@@ -190,47 +165,15 @@ class ClientLogin {
     connection.end();
   }
 
-  async #startup(): Promise<(StartupPacket & { tag: 'startup' }) | null> {
-    const tls = this.#host.tls();
-    if ((await this.#inbox.peek()) === TLS_HANDSHAKE_BYTE && tls !== null) {
-      const facts = await this.#connection.startTlsServer(tls, this.#reader.takeRest());
-      if (facts.alpn !== ALPN_POSTGRESQL) throw violation('direct TLS connections must negotiate ALPN "postgresql"');
+  async #startup(): Promise<Startup | null> {
+    const startup = await receiveStartup(this.#connection, this.#inbox, this.#tls, ({ processId, secretKey }) =>
+      this.#host.cancelRequested(processId, secretKey),
+    );
+    if (startup === null) {
+      this.#over = true;
+      this.#connection.end();
     }
-    let askedTls = this.#connection.tls !== null;
-    let askedGss = false;
-    for (;;) {
-      await this.#inbox.frame();
-      const packet = decodeStartup(this.#reader.buffer, this.#reader.start, this.#reader.end);
-      switch (packet.tag) {
-        case 'sslRequest':
-          if (askedTls) throw violation('repeated TLS request');
-          askedTls = true;
-          this.#refuseEarlyBytes();
-          this.#connection.write(tls === null ? ANSWER_NO : ANSWER_YES);
-          if (tls !== null) await this.#connection.startTlsServer(tls);
-          break;
-        case 'gssencRequest':
-          if (askedGss) throw violation('repeated GSSAPI request');
-          askedGss = true;
-          this.#refuseEarlyBytes();
-          this.#connection.write(ANSWER_NO);
-          break;
-        case 'cancelRequest':
-          this.#over = true;
-          this.#host.cancelRequested(packet.processId, packet.secretKey);
-          // Not a word: whether the key was right is nobody's business.
-          this.#connection.end();
-          return null;
-        case 'startup':
-          return packet;
-      }
-      this.#reader.expectStartup();
-    }
-  }
-
-  /** Bytes sent before our answer would count as sent inside TLS: an attacker's prefix (CVE-2021-23222 and its kin). */
-  #refuseEarlyBytes(): void {
-    if (this.#reader.bufferedBytes > 0) throw violation('received unencrypted data after TLS or GSSAPI request');
+    return startup;
   }
 
   async #prove(
@@ -303,27 +246,17 @@ class ClientLogin {
   }
 
   async #scram(secret: string | null): Promise<ScramKeys> {
-    const { crypto, random } = this.#host.world;
-    const certificateHash = this.#certificateHash();
-    const mechanisms = certificateHash === null ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256];
-    writeAuthentication(this.#writer, { method: 'sasl', mechanisms });
-    const initial = decodeSaslInitial(await this.#ask());
-    if (!mechanisms.includes(initial.mechanism)) throw violation('client selected an invalid SASL mechanism');
-    const known = secret === null ? null : await this.#verifierOf(secret);
-    const verifier = known ?? mockScramVerifier(crypto, this.#host.mockSecret, this.#user);
-    const exchange = new ScramServer(crypto, {
-      verifier,
-      nonce: random.bytes(SCRAM_NONCE_BYTES),
-      certificateHash,
-      plus: initial.mechanism === SCRAM_SHA_256_PLUS,
-    });
     try {
-      const first = initial.data ?? (await this.#challenge(''));
-      const final = await this.#challenge(exchange.first(Buffer.from(first).toString()));
-      const last = exchange.finish(Buffer.from(final).toString());
-      if (known === null || exchange.clientKey === null) throw new ScramRefused('unknown user');
-      writeAuthentication(this.#writer, { method: 'saslFinal', data: Buffer.from(last) });
-      return { clientKey: exchange.clientKey, serverKey: verifier.serverKey };
+      return await proveByScram({
+        world: this.#host.world,
+        connection: this.#connection,
+        tls: this.#tls,
+        user: this.#user,
+        verifier: () => (secret === null ? null : this.#verifierOf(secret)),
+        mockSecret: this.#host.mockSecret,
+        writer: this.#writer,
+        ask: () => this.#ask(),
+      });
     } catch (error) {
       if (error instanceof ScramRefused) throw this.#rejected(error.message);
       throw error;
@@ -345,11 +278,6 @@ class ClientLogin {
     return verifier;
   }
 
-  async #challenge(text: string): Promise<Uint8Array> {
-    writeAuthentication(this.#writer, { method: 'saslContinue', data: Buffer.from(text) });
-    return await this.#ask();
-  }
-
   /** Sends what is written and waits for the client's 'p'. */
   async #ask(): Promise<Buffer> {
     this.#connection.write(this.#writer.take());
@@ -358,13 +286,6 @@ class ClientLogin {
     const { type, buffer, start, end } = this.#reader;
     if (type !== FRONTEND.auth) throw violation(`expected password response, got message type ${type}`);
     return buffer.subarray(start, end);
-  }
-
-  #certificateHash(): Uint8Array | null {
-    const tls = this.#host.tls();
-    if (tls === null || this.#connection.tls === null) return null;
-    const found = /-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/.exec(tls.cert);
-    return found === null ? null : this.#host.world.crypto.certificateHash(Buffer.from(found[1] as string, 'base64'));
   }
 
   /** The reason is for our log; the client learns only that it failed. */
@@ -380,12 +301,6 @@ class ClientLogin {
     });
   }
 }
-
-const ANSWER_YES = Buffer.from('S');
-const ANSWER_NO = Buffer.from('N');
-
-/** Startup parameters that are not settings. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'options', 'replication']);
 
 function isHashed(secret: string): boolean {
   return /^md5[0-9a-f]{32}$/.test(secret) || parseScramVerifier(secret) !== null;

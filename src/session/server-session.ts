@@ -26,22 +26,12 @@ import {
 import { ByteWriter } from '../wire/bytes.ts';
 import { AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, FrameReader } from '../wire/frame.ts';
 import { FRONTEND } from '../wire/frontend.ts';
-import { decodeSaslInitial, SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from '../wire/sasl.ts';
-import {
-  ALPN_POSTGRESQL,
-  decodeStartup,
-  negotiate,
-  parseStartupOptions,
-  protocolMajor,
-  protocolMinor,
-  type StartupPacket,
-  TLS_HANDSHAKE_BYTE,
-} from '../wire/startup.ts';
 import type { Admit, LoginRequest } from './admission.ts';
 import type { CancelKey, CancelRegistry } from './cancel.ts';
 import { errorFieldsOf } from './faults.ts';
+import { agreeOnVersion, proveByScram, receiveStartup, settingsAskedFor, type Startup } from './greeting.ts';
 import { Inbox } from './inbox.ts';
-import { mockScramVerifier, SCRAM_NONCE_BYTES, ScramRefused, ScramServer, type ScramVerifier } from './scram.ts';
+import { ScramRefused, type ScramVerifier } from './scram.ts';
 
 /** What gives a session its meaning: the edge's SQL server, the relay's walsender. Nothing here may throw on purpose. */
 export interface SessionOwner {
@@ -245,76 +235,17 @@ export class ServerSession {
     this.fail(error);
   }
 
-  /** The startup packet, TLS and cancel requests done. Null when the connection was not for a session. */
-  async #startup(): Promise<(StartupPacket & { tag: 'startup' }) | null> {
-    const { tls } = this.#options;
-    if ((await this.#inbox.peek()) === TLS_HANDSHAKE_BYTE && tls !== undefined) {
-      const facts = await this.#connection.startTlsServer(tls, this.#reader.takeRest());
-      if (facts.alpn !== ALPN_POSTGRESQL) throw refused('direct TLS connections must negotiate ALPN "postgresql"');
-    }
-    // Each of the two requests may come once, in any order.
-    let askedTls = this.#connection.tls !== null;
-    let askedGss = false;
-    for (;;) {
-      await this.#inbox.frame();
-      const packet = decodeStartup(this.#reader.buffer, this.#reader.start, this.#reader.end);
-      switch (packet.tag) {
-        case 'sslRequest':
-          if (askedTls) throw refused('repeated TLS request');
-          askedTls = true;
-          await this.#answerTls(tls);
-          break;
-        case 'gssencRequest':
-          if (askedGss) throw refused('repeated GSSAPI request');
-          askedGss = true;
-          this.#refuseEarlyBytes();
-          this.#connection.write(ANSWER_NO);
-          break;
-        case 'cancelRequest':
-          this.#options.cancels.cancel(packet);
-          // Not a word: whether the key was right is nobody's business.
-          this.#closeConnection();
-          return null;
-        case 'startup':
-          return packet;
-      }
-      this.#reader.expectStartup();
-    }
+  async #startup(): Promise<Startup | null> {
+    const startup = await receiveStartup(this.#connection, this.#inbox, this.#options.tls ?? null, (key) =>
+      this.#options.cancels.cancel(key),
+    );
+    if (startup === null) this.#closeConnection();
+    return startup;
   }
 
-  async #answerTls(tls: TlsServerOptions | undefined): Promise<void> {
-    this.#refuseEarlyBytes();
-    if (tls === undefined) {
-      this.#connection.write(ANSWER_NO);
-      return;
-    }
-    this.#connection.write(ANSWER_YES);
-    await this.#connection.startTlsServer(tls);
-  }
-
-  /** Bytes sent before our answer would count as sent inside TLS: an attacker's prefix (CVE-2021-23222 and its kin). */
-  #refuseEarlyBytes(): void {
-    if (this.#reader.bufferedBytes > 0) throw refused('received unencrypted data after TLS or GSSAPI request');
-  }
-
-  async #authenticate(startup: StartupPacket & { tag: 'startup' }): Promise<void> {
-    const { parameters, protocolVersion } = startup;
-    if (protocolMajor(protocolVersion) !== 3) {
-      throw new Fault('protocol-violation', {
-        message: `unsupported frontend protocol ${protocolMajor(protocolVersion)}.${protocolMinor(protocolVersion)}: server supports 3.0 to 3.2`,
-        sqlstate: '0A000',
-      });
-    }
-    const negotiation = negotiate(protocolVersion, parameters);
-    this.protocolVersion = negotiation.version;
-    if (negotiation.announce) {
-      encodeBackend(this.writer, {
-        tag: 'negotiateProtocolVersion',
-        version: negotiation.version,
-        unknownOptions: negotiation.unknownOptions,
-      });
-    }
-    this.#readParameters(parameters);
+  async #authenticate(startup: Startup): Promise<void> {
+    this.protocolVersion = agreeOnVersion(this.writer, startup);
+    this.#readParameters(startup);
     const { user, database, replication, remoteAddress } = this;
     const { tls, isLoopback } = this.#connection;
     const admission = await this.#options.admit({ user, database, replication, remoteAddress, isLoopback, tls });
@@ -335,7 +266,8 @@ export class ServerSession {
     writeAuthentication(this.writer, { method: 'ok' });
   }
 
-  #readParameters(parameters: ReadonlyMap<string, string>): void {
+  #readParameters(startup: Startup): void {
+    const { parameters } = startup;
     const user = parameters.get('user') ?? '';
     if (user === '') {
       throw new Fault('login-refused', {
@@ -346,33 +278,21 @@ export class ServerSession {
     this.user = user;
     this.database = parameters.get('database') || user;
     this.replication = replicationOf(parameters.get('replication'));
-    const settings = parseStartupOptions(parameters.get('options') ?? '');
-    for (const [name, value] of parameters) {
-      if (!NOT_SETTINGS.has(name) && !name.startsWith('_pq_.')) settings.set(name, value);
-    }
-    this.settings = settings;
+    this.settings = settingsAskedFor(startup);
   }
 
   async #scram(known: ScramVerifier | null): Promise<void> {
-    const { crypto, random } = this.#world;
-    const certificateHash = this.#certificateHash();
-    const mechanisms = certificateHash === null ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256];
-    writeAuthentication(this.writer, { method: 'sasl', mechanisms });
-    this.flush();
-    this.#reader.expectTyped(AUTH_FRAME_BYTES_MAX);
-    const initial = decodeSaslInitial(await this.#authFrame());
-    if (!mechanisms.includes(initial.mechanism)) throw refused('client selected an invalid SASL mechanism');
     try {
-      const exchange = new ScramServer(crypto, {
-        verifier: known ?? mockScramVerifier(crypto, this.#options.mockSecret, this.user),
-        nonce: random.bytes(SCRAM_NONCE_BYTES),
-        certificateHash,
-        plus: initial.mechanism === SCRAM_SHA_256_PLUS,
+      await proveByScram({
+        world: this.#world,
+        connection: this.#connection,
+        tls: this.#options.tls ?? null,
+        user: this.user,
+        verifier: () => known,
+        mockSecret: this.#options.mockSecret,
+        writer: this.writer,
+        ask: () => this.#ask(),
       });
-      this.#sayAuth('saslContinue', exchange.first(textOf(initial.data ?? (await this.#saslData()))));
-      const last = exchange.finish(textOf(await this.#authFrame()));
-      if (known === null) throw new ScramRefused('unknown user');
-      writeAuthentication(this.writer, { method: 'saslFinal', data: Buffer.from(last) });
     } catch (error) {
       if (!(error instanceof ScramRefused)) throw error;
       // The reason is for our log; the client learns only that it failed.
@@ -389,28 +309,18 @@ export class ServerSession {
     }
   }
 
-  /** A client may leave its first message out; an empty challenge asks for it. */
-  async #saslData(): Promise<Buffer> {
-    this.#sayAuth('saslContinue', '');
-    return await this.#authFrame();
-  }
-
-  #sayAuth(method: 'saslContinue', text: string): void {
-    writeAuthentication(this.writer, { method, data: Buffer.from(text) });
+  async #ask(): Promise<Buffer> {
     this.flush();
-  }
-
-  async #authFrame(): Promise<Buffer> {
+    this.#reader.expectTyped(AUTH_FRAME_BYTES_MAX);
     await this.#inbox.frame();
     const { type, buffer, start, end } = this.#reader;
-    if (type !== FRONTEND.auth) throw refused(`expected SASL response, got message type ${type}`);
+    if (type !== FRONTEND.auth) {
+      throw new Fault('protocol-violation', {
+        message: `expected SASL response, got message type ${type}`,
+        sqlstate: '08P01',
+      });
+    }
     return buffer.subarray(start, end);
-  }
-
-  #certificateHash(): Uint8Array | null {
-    const { tls } = this.#options;
-    if (tls === undefined || this.#connection.tls === null) return null;
-    return this.#world.crypto.certificateHash(firstCertificate(tls.cert));
   }
 
   async #opened(): Promise<void> {
@@ -546,12 +456,6 @@ class LoginRefused extends Fault {
   }
 }
 
-const ANSWER_YES = Buffer.from('S');
-const ANSWER_NO = Buffer.from('N');
-
-/** Startup parameters that are not settings. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'options', 'replication']);
-
 function replicationOf(value: string | undefined): LoginRequest['replication'] {
   if (value === undefined) return 'off';
   const text = value.toLowerCase();
@@ -563,21 +467,6 @@ function replicationOf(value: string | undefined): LoginRequest['replication'] {
     hint: 'Valid values are: "false", 0, "true", 1, "database".',
     sqlstate: '22023',
   });
-}
-
-/** DER of the first certificate of a PEM text: our own, when the file is a chain. */
-function firstCertificate(pem: string): Uint8Array {
-  const found = /-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/.exec(pem);
-  if (found === null) throw new Error('assertion failed: the TLS certificate is not PEM');
-  return Buffer.from(found[1] as string, 'base64');
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString();
-}
-
-function refused(message: string): Fault {
-  return new Fault('protocol-violation', { message, sqlstate: '08P01' });
 }
 
 function loginTimedOut(timeoutMs: number): Fault {
