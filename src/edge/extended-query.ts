@@ -1,0 +1,479 @@
+// The extended protocol: Parse Bind Describe Execute Close. A statement is planned at Parse and again when what it was planned
+// under has changed; what it needs is decided at Bind and Execute, where its values are known.
+
+import type { SqliteValue } from '../replica/sqlite.ts';
+import {
+  type ErrorFields,
+  writeBindComplete,
+  writeCloseComplete,
+  writeCommandComplete,
+  writeEmptyQueryResponse,
+  writeNoData,
+  writeParameterDescription,
+  writeParseComplete,
+  writePortalSuspended,
+} from '../wire/backend.ts';
+import {
+  type BindMessage,
+  Frame,
+  readBind,
+  readExecute,
+  readParse,
+  readTarget,
+  TEXT_FORMATS,
+} from './client-frames.ts';
+import type { Conversation, Wait } from './conversation.ts';
+import type { CopyIn } from './copy-in.ts';
+import { errorFields } from './faults.ts';
+import { type BoundValues, type PreparedPlan, ROWS_FAILED, writeDataRow } from './local.ts';
+import { ANSWERED_FAST, ANSWERED_SLOW, type LocalAnswers, selectTag } from './local-answers.ts';
+import { ABORTED } from './own-statements.ts';
+import { type Portal, type PreparedStatement, sameColumns } from './prepared.ts';
+import type { Segment } from './segment.ts';
+import { writeShowDescription } from './show.ts';
+import type { SlowQuery } from './slow-lanes.ts';
+import type { LocalPlan, Planned, SessionStatement } from './sql/plan.ts';
+import { isAlwaysOwn, isChanging, isOwnStatement, type Reason, syntaxErrorOf, why, whyOf } from './why.ts';
+
+export class ExtendedQuery {
+  readonly #session: Conversation;
+  readonly #local: LocalAnswers;
+  readonly #segment: Segment;
+  readonly #copy: CopyIn;
+
+  constructor(session: Conversation, local: LocalAnswers, segment: Segment, copy: CopyIn) {
+    this.#session = session;
+    this.#local = local;
+    this.#segment = segment;
+    this.#copy = copy;
+  }
+
+  parse(buffer: Buffer, start: number, end: number): Wait {
+    const frame = new Frame(buffer, start, end);
+    if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'parse');
+    const { name, sql, parameterTypes } = readParse(buffer, start, end);
+    const planned = this.#session.deps.engine.statement(sql, parameterTypes, this.#session.settings);
+    const aborted = this.#segment.isOpen ? null : this.#session.abortedError(planned);
+    if (aborted !== null) return this.#session.failed(aborted);
+    const existing = name === '' ? undefined : this.#session.prepared.statement(name);
+    if (existing !== undefined) return this.#parseAgain(existing, planned, frame);
+    if (this.#session.prepared.size >= this.#session.deps.limits.statementsMax && name !== '') {
+      return this.#session.failed(
+        errorFields(
+          '54000',
+          `this session holds ${this.#session.prepared.size} prepared statements, no more are allowed`,
+          {
+            hint: 'close statements that are no longer used (DEALLOCATE), or lower the driver’s statement cache',
+          },
+        ),
+      );
+    }
+    const stamp = this.#session.stamp(planned);
+    const columns = planned.plan.kind === 'local' ? planned.plan.columns : null;
+    const statement: PreparedStatement = { name, sql, parameterTypes, stamp, columns, upstream: false };
+    const before = this.#session.prepared.statement(name) ?? null;
+    this.#session.prepared.keep(statement);
+    if (!this.#goesUpstream(planned)) {
+      writeParseComplete(this.#session.out);
+      return undefined;
+    }
+    return this.#segment.run(
+      () => {
+        this.#segment.parsed.set(statement, before);
+        this.#session.forward.upstream.sendParse(frame.bytes, statement, true);
+      },
+      whyOf(planned),
+      syntaxErrorOf(planned),
+    );
+  }
+
+  /** A name that is taken. In a segment or block of the core's it must be the core that says so, for it has to undo it. */
+  #parseAgain(existing: PreparedStatement, planned: Planned, frame: Frame): Wait {
+    if (!this.#goesUpstream(planned)) {
+      return this.#session.failed(errorFields('42P05', `prepared statement "${existing.name}" already exists`));
+    }
+    return this.#segment.run(
+      () => {
+        this.#segment.parse(existing);
+        this.#session.forward.upstream.sendParse(frame.bytes, {}, true);
+      },
+      whyOf(planned),
+      syntaxErrorOf(planned),
+    );
+  }
+
+  /** Whether a statement's messages have to go to the core, as far as that is known before its values are. */
+  #goesUpstream(planned: Planned): boolean {
+    if (this.#session.isBound) return !isAlwaysOwn(planned);
+    if (this.#session.unreadable() !== null) return true;
+    const { plan } = planned;
+    if (plan.kind === 'forward') return true;
+    return plan.kind === 'session' && !isOwnStatement(plan.statement);
+  }
+
+  bind(buffer: Buffer, start: number, end: number): Wait {
+    const frame = new Frame(buffer, start, end);
+    if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'bind');
+    const message = readBind(buffer, start, end);
+    const statement = this.#session.prepared.statement(message.statement);
+    if (statement === undefined) {
+      // It may be one that SQL's PREPARE made at the core.
+      if (this.#session.isBound || (this.#session.forward.open && message.statement !== ''))
+        return this.#bindUpstream(null, message, frame);
+      return this.#session.failed(unknownStatement(message.statement));
+    }
+    if (this.#session.isBound && !isAlwaysOwn(statement.stamp.planned))
+      return this.#bindUpstream(statement, message, frame);
+    if (message.portal !== '' && this.#session.prepared.portal(message.portal) !== undefined) {
+      return this.#session.failed(errorFields('42P03', `cursor "${message.portal}" already exists`));
+    }
+    const changed = this.#renew(statement);
+    if (changed !== null) return this.#session.failed(changed);
+    const { planned } = statement.stamp;
+    if (this.#goesUpstream(planned)) return this.#bindUpstream(statement, message, frame);
+    const refused = this.#session.abortedError(planned, true) ?? bindError(planned, message);
+    if (refused !== null) return this.#session.failed(refused);
+    let values: BoundValues | null = NO_VALUES;
+    if (planned.plan.kind === 'local') {
+      values = this.#session.deps.engine.bind(
+        planned.plan,
+        planned.literals,
+        message.parameters,
+        this.#session.settings,
+      );
+      if (values === null) return this.#bindUpstream(statement, message, frame);
+    }
+    return this.#segment.after(() => {
+      this.#session.prepared.openPortal(message.portal, newPortal(statement, message, frame, values));
+      writeBindComplete(this.#session.out);
+    });
+  }
+
+  #bindUpstream(statement: PreparedStatement | null, message: BindMessage, frame: Frame): Wait {
+    return this.#segment.run(
+      () => {
+        if (statement !== null) this.#segment.parse(statement);
+        const portal = newPortal(statement, message, frame, null);
+        portal.upstream = true;
+        this.#session.prepared.openPortal(message.portal, portal);
+        this.#session.forward.upstream.sendBind(frame.bytes, true);
+      },
+      statement === null ? null : whyOf(statement.stamp.planned),
+    );
+  }
+
+  /** Plans a statement again when what it was planned under changed. An error when the client holds another description. */
+  #renew(statement: PreparedStatement): ErrorFields | null {
+    if (this.#session.staleness(statement.stamp) === null) return null;
+    const planned = this.#session.deps.engine.statement(
+      statement.sql,
+      statement.parameterTypes,
+      this.#session.settings,
+    );
+    const { plan } = planned;
+    if (statement.columns !== null && plan.kind === 'local' && !sameColumns(statement.columns, plan.columns)) {
+      // It stays as it is, and fails each time, until the client prepares it again.
+      return errorFields('0A000', 'cached plan must not change result type');
+    }
+    statement.stamp = this.#session.stamp(planned);
+    return null;
+  }
+
+  describe(buffer: Buffer, start: number, end: number): Wait {
+    const frame = new Frame(buffer, start, end);
+    if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'counted');
+    const { isPortal, name } = readTarget(buffer, start, end);
+    return isPortal ? this.#describePortal(name, frame) : this.#describeStatement(name, frame);
+  }
+
+  #describePortal(name: string, frame: Frame): Wait {
+    const portal = this.#session.prepared.portal(name);
+    if (portal === undefined) {
+      return this.#session.isBound ? this.#segment.counted(frame) : this.#session.failed(unknownPortal(name));
+    }
+    const { stamp } = portal;
+    if (portal.upstream || stamp === null) return this.#segment.counted(frame);
+    if (this.#session.staleness(stamp) !== null) return this.#session.failed(SCHEMA_CHANGED);
+    return this.#segment.after(() => this.#describeColumns(stamp.planned, portal.formats));
+  }
+
+  #describeStatement(name: string, frame: Frame): Wait {
+    const statement = this.#session.prepared.statement(name);
+    if (statement === undefined) {
+      if (this.#session.isBound || (this.#session.forward.open && name !== '')) return this.#segment.counted(frame);
+      return this.#session.failed(unknownStatement(name));
+    }
+    const changed = this.#session.isBound ? null : this.#renew(statement);
+    if (changed !== null) return this.#session.failed(changed);
+    const { planned } = statement.stamp;
+    if (this.#goesUpstream(planned) && (statement.upstream || !hasNoRows(planned))) {
+      return this.#segment.run(() => {
+        this.#segment.parse(statement);
+        this.#session.forward.upstream.sendCounted(frame.bytes);
+      }, whyOf(planned));
+    }
+    const { plan } = planned;
+    // A failed block tells nothing of rows.
+    if (this.#session.transaction.failed && !this.#session.isBound && !hasNoRows(planned))
+      return this.#session.failed(ABORTED);
+    return this.#segment.after(() => {
+      writeParameterDescription(this.#session.out, plan.kind === 'local' ? plan.parameterTypes : []);
+      this.#describeColumns(planned, TEXT_FORMATS);
+    });
+  }
+
+  #describeColumns({ plan }: Planned, formats: readonly number[]): void {
+    if (plan.kind === 'local') {
+      const prepared = this.#session.deps.engine.prepare(plan);
+      if (prepared !== null) this.#session.out.bytes(prepared.description(formats));
+      else this.#session.fail(SCHEMA_CHANGED);
+    } else if (plan.kind === 'session' && plan.statement.type === 'show') {
+      writeShowDescription(this.#session.out, plan.statement.name);
+    } else {
+      writeNoData(this.#session.out);
+    }
+  }
+
+  execute(buffer: Buffer, start: number, end: number): Wait {
+    const frame = new Frame(buffer, start, end);
+    if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'counted');
+    const { name, rowsMax } = readExecute(buffer, start, end);
+    const portal = this.#session.prepared.portal(name);
+    if (portal === undefined) {
+      return this.#session.isBound ? this.#segment.counted(frame) : this.#session.failed(unknownPortal(name));
+    }
+    const { stamp, statement } = portal;
+    if (portal.upstream || stamp === null || statement === null) return this.#executeUpstream(portal, frame);
+    const { plan } = stamp.planned;
+    const aborted = this.#session.abortedError(stamp.planned);
+    if (aborted !== null) return this.#session.failed(aborted);
+    if (plan.kind === 'session') return this.#executeSession(portal, plan.statement, { name, rowsMax }, frame);
+    if (plan.kind !== 'local') {
+      writeEmptyQueryResponse(this.#session.out);
+      return undefined;
+    }
+    // A portal that was begun here is finished here.
+    if (portal.rows !== null || portal.slow !== null || portal.done) {
+      return this.#segment.after(() => this.#continuePortal(portal, rowsMax, frame));
+    }
+    const may = this.#segment.isOpen ? 'segment' : this.#local.mayRunLocally(plan);
+    const go = (reason: Reason | null): Wait =>
+      this.#executeLocal(portal, plan, rowsMax, frame, reason ?? this.#session.staleness(stamp));
+    return may instanceof Promise ? may.then(go) : go(may);
+  }
+
+  #executeUpstream(portal: Portal, frame: Frame): Wait {
+    const planned = portal.stamp?.planned;
+    const because = planned === undefined ? null : whyOf(planned);
+    return this.#segment.run(() => {
+      if (planned === undefined || isChanging(planned)) this.#segment.changing = true;
+      this.#copy.mode = 'extended';
+      this.#session.forward.upstream.sendCounted(frame.bytes);
+      this.#segment.why = because;
+      if (planned?.plan.kind === 'session') this.#segment.statements.push(planned.plan.statement);
+    }, because);
+  }
+
+  #executeSession(
+    portal: Portal,
+    statement: SessionStatement,
+    { name, rowsMax }: { name: string; rowsMax: number },
+    frame: Frame,
+  ): Wait {
+    const sql = portal.statement?.sql ?? '';
+    return this.#segment.after(() => {
+      if (portal.done) {
+        if (statement.type === 'show') return writeCommandComplete(this.#session.out, 'SHOW');
+        // In a block of the core's the core must say no, for it has to fail.
+        if (this.#session.isBound) return this.#segment.counted(frame);
+        return this.#session.failed(errorFields('55000', `portal "${name}" cannot be run`));
+      }
+      portal.done = true;
+      this.#session.beginImplicit();
+      const step = this.#session.own.run(statement, sql, { bound: this.#session.isBound, describe: false, rowsMax });
+      if (step !== null) return undefined;
+      const wait = this.#moveUpstream(portal, frame, 'session');
+      this.#segment.statements.push(statement);
+      this.#segment.changing = true;
+      return wait;
+    });
+  }
+
+  #executeLocal(portal: Portal, plan: LocalPlan, rowsMax: number, frame: Frame, reason: Reason | null): Wait {
+    const prepared = reason === null ? this.#session.deps.engine.prepare(plan) : null;
+    const { values, formats } = portal;
+    if (prepared === null || values === null) return this.#moveUpstream(portal, frame, reason ?? 'replica-not-ready');
+    if ((this.#session.settings.needsBroken & (plan.needs | prepared.needsOf(formats))) !== 0) {
+      return this.#moveUpstream(portal, frame, 'setting');
+    }
+    if (!prepared.canWrite(formats)) return this.#moveUpstream(portal, frame, 'binary-format');
+    if (prepared.fast && rowsMax <= 0) {
+      const out = this.#session.out;
+      const mark = out.length;
+      const rows = prepared.writeRows(values, formats, out);
+      if (rows >= 0) {
+        portal.done = true;
+        writeCommandComplete(out, selectTag(rows));
+        this.#session.countLocal(ANSWERED_FAST);
+        return undefined;
+      }
+      out.truncate(mark);
+      if (rows === ROWS_FAILED) return this.#moveUpstream(portal, frame, 'may-fail');
+    }
+    const rows = prepared.fast && rowsMax > 0 ? prepared.readRows(values) : null;
+    if (rows !== null) {
+      portal.rows = rows;
+      portal.writers = prepared.writers(formats);
+      this.#session.countLocal(ANSWERED_FAST);
+      return this.#continuePortal(portal, rowsMax, frame);
+    }
+    return rowsMax > 0
+      ? this.#openSlowPortal(portal, prepared, values, rowsMax, frame)
+      : this.#local.slowRows(prepared, values, formats, false).then((step) => {
+          if (step === 'forward') return this.#moveUpstream(portal, frame, 'slow-lanes-busy');
+          portal.done = true;
+          return undefined;
+        });
+  }
+
+  /** A portal bound here turns out to need the core: repeat Parse and Bind there, then execute. */
+  #moveUpstream(portal: Portal, frame: Frame, reason: Reason): Wait {
+    const because = why(reason);
+    return this.#segment.run(() => {
+      this.#segment.parse(portal.statement as PreparedStatement);
+      portal.upstream = true;
+      this.#session.forward.upstream.sendBind(portal.bindFrame.bytes, false);
+      this.#session.forward.upstream.sendCounted(frame.bytes);
+      this.#segment.why = because;
+    }, because);
+  }
+
+  #continuePortal(portal: Portal, rowsMax: number, frame: Frame): Wait {
+    const out = this.#session.out;
+    if (portal.done) {
+      writeCommandComplete(out, selectTag(0));
+      return undefined;
+    }
+    if (portal.slow !== null) return this.#slowPortalRows(portal, portal.slow, rowsMax, frame);
+    const { rows, writers } = portal;
+    if (rows === null || writers === null) return undefined;
+    const left = rows.length - portal.rowsSent;
+    const count = rowsMax > 0 && rowsMax <= left ? rowsMax : left;
+    for (let index = 0; index < count; index += 1) {
+      writeDataRow(rows[portal.rowsSent + index] as SqliteValue[], writers, out);
+    }
+    portal.rowsSent += count;
+    if (rowsMax > 0 && count === rowsMax) {
+      writePortalSuspended(out);
+      return undefined;
+    }
+    portal.done = true;
+    portal.rows = null;
+    writeCommandComplete(out, selectTag(count));
+    return undefined;
+  }
+
+  close(buffer: Buffer, start: number, end: number): Wait {
+    const frame = new Frame(buffer, start, end);
+    if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'counted');
+    const { isPortal, name } = readTarget(buffer, start, end);
+    let upstream = false;
+    if (isPortal) {
+      upstream = this.#session.prepared.portal(name)?.upstream === true;
+      this.#session.prepared.dropPortal(name);
+    } else {
+      const statement = this.#session.prepared.statement(name);
+      // A name that is not known here may be one of SQL's PREPARE.
+      upstream = statement?.upstream ?? (name !== '' && this.#session.forward.open);
+      this.#session.prepared.forget(name);
+    }
+    if ((upstream && this.#session.forward.open) || this.#segment.isOpen) return this.#segment.counted(frame);
+    writeCloseComplete(this.#session.out);
+    return undefined;
+  }
+
+  async #openSlowPortal(
+    portal: Portal,
+    prepared: PreparedPlan,
+    values: BoundValues,
+    rowsMax: number,
+    frame: Frame,
+  ): Promise<void> {
+    const query = await this.#session.slow.open(prepared, values, portal.formats);
+    if (query === null) return this.#moveUpstream(portal, frame, 'slow-lanes-busy');
+    if ('sqlstate' in query) return this.#session.failed(query);
+    portal.slow = query;
+    this.#session.countLocal(ANSWERED_SLOW);
+    return this.#slowPortalRows(portal, query, rowsMax, frame);
+  }
+
+  async #slowPortalRows(portal: Portal, query: SlowQuery, rowsMax: number, frame: Frame): Promise<void> {
+    const outcome = await this.#session.slow.send(query, rowsMax, () => {});
+    if (outcome.end === 'suspended') return writePortalSuspended(this.#session.out);
+    portal.slow = null;
+    query.close();
+    if (outcome.end === 'forward') return this.#moveUpstream(portal, frame, 'schema-changed');
+    portal.done = true;
+    if (outcome.end === 'failed') this.#session.fail(outcome.error);
+    else if (outcome.end === 'done') writeCommandComplete(this.#session.out, selectTag(outcome.rows));
+    return undefined;
+  }
+}
+
+/** Between Bind and Describe: the plan is void, and so is what was bound for it. */
+const SCHEMA_CHANGED = errorFields('57P03', 'the schema has changed since this portal was bound', {
+  hint: 'try again',
+});
+
+const NO_VALUES: BoundValues = [];
+
+function newPortal(
+  statement: PreparedStatement | null,
+  message: BindMessage,
+  frame: Frame,
+  values: BoundValues | null,
+): Portal {
+  return {
+    statement,
+    stamp: statement?.stamp ?? null,
+    bindFrame: frame,
+    upstream: false,
+    formats: message.formats,
+    values,
+    rows: null,
+    writers: null,
+    rowsSent: 0,
+    slow: null,
+    done: false,
+  };
+}
+
+/** A statement of ours that can be described without asking anybody, in a failed block too. */
+function hasNoRows({ plan }: Planned): boolean {
+  if (plan.kind === 'empty') return true;
+  return plan.kind === 'session' && plan.statement.type !== 'show' && isOwnStatement(plan.statement);
+}
+
+/** What Postgres says to a Bind that does not fit its statement. */
+function bindError({ plan }: Planned, { statement, parameters, formats }: BindMessage): ErrorFields | null {
+  const given = parameters.values.length;
+  const wanted = plan.kind === 'local' ? plan.parameterTypes.length : 0;
+  if (given !== wanted) {
+    return errorFields(
+      '08P01',
+      `bind message supplies ${given} parameters, but prepared statement "${statement}" requires ${wanted}`,
+    );
+  }
+  const columns = plan.kind === 'local' ? plan.columns.length : formats.length;
+  if (formats.length <= 1 || formats.length === columns) return null;
+  return errorFields('08P01', `bind message has ${formats.length} result formats but query has ${columns} columns`);
+}
+
+function unknownStatement(name: string): ErrorFields {
+  const what = name === '' ? 'unnamed prepared statement' : `prepared statement "${name}"`;
+  return errorFields('26000', `${what} does not exist`);
+}
+
+function unknownPortal(name: string): ErrorFields {
+  return errorFields('34000', `portal "${name}" does not exist`);
+}

@@ -1,0 +1,73 @@
+// Whole queries that go to the core, and what they leave behind here.
+
+import type { ErrorFields } from '../wire/backend.ts';
+import { ByteWriter } from '../wire/bytes.ts';
+import { encodeFrontend } from '../wire/frontend.ts';
+import type { Frame } from './client-frames.ts';
+import type { Conversation } from './conversation.ts';
+import type { CopyIn } from './copy-in.ts';
+import type { Step } from './own-statements.ts';
+import type { SessionPlan, SessionStatement } from './sql/plan.ts';
+import { forwardError, isChangingSession, type Why } from './why.ts';
+
+export class ForwardedQueries {
+  readonly #session: Conversation;
+  readonly #copy: CopyIn;
+
+  constructor(session: Conversation, copy: CopyIn) {
+    this.#session = session;
+    this.#copy = copy;
+  }
+
+  /** Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. `known`: what to say when the core is away. */
+  async frame(
+    frame: Frame,
+    because: Why,
+    changing: boolean,
+    known: ErrorFields | null = null,
+    session: SessionStatement | null = null,
+  ): Promise<void> {
+    this.#session.server.flush();
+    try {
+      await this.#session.forward.prepare(this.#session.transaction);
+      if (session?.type === 'execute') await this.#prepareNamed(session.name);
+      this.#copy.mode = 'simple';
+      const result = await this.#session.forward.upstream.untilReady(frame.bytes);
+      this.#session.forwarded(result, because, changing);
+      if (session !== null) this.#session.own.afterwards(session, result);
+    } catch (error) {
+      this.#session.simpleFailed(forwardError(error, because, known));
+    } finally {
+      this.#copy.state = 'no';
+    }
+  }
+
+  /** SET and the like, where the core has the say. */
+  session(frame: Frame, { statement }: SessionPlan): Promise<void> {
+    const because = { reason: 'session', detail: `${statement.type} is the core's to judge` };
+    return this.frame(frame, because, isChangingSession(statement), null, statement);
+  }
+
+  /** Sends one statement of a script up; the script goes on here, so ReadyForQuery is kept back. */
+  async slice(sql: string, because: Why, changing: boolean): Promise<Step> {
+    this.#session.server.flush();
+    try {
+      await this.#session.forward.prepare(this.#session.transaction);
+      const writer = new ByteWriter();
+      encodeFrontend(writer, { tag: 'query', sql });
+      const result = await this.#session.forward.upstream.untilReady(writer.take(), false);
+      this.#session.forwarded(result, because, changing);
+      return result.failed ? 'failed' : 'done';
+    } catch (error) {
+      return this.#session.fail(forwardError(error, because, null));
+    }
+  }
+
+  /** EXECUTE may name a statement that was prepared by the protocol, and only here. */
+  async #prepareNamed(name: string): Promise<void> {
+    const named = this.#session.prepared.statement(name);
+    if (named === undefined || named.upstream) return;
+    const { error } = await this.#session.forward.upstream.prepare(named.name, named.sql, named.parameterTypes);
+    named.upstream = error === null;
+  }
+}

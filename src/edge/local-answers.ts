@@ -1,0 +1,88 @@
+// Answers from the replica for one session: whether a plan may run here now, and its rows.
+
+import { writeCommandComplete } from '../wire/backend.ts';
+import { NO_PARAMETERS, TEXT_FORMATS } from './client-frames.ts';
+import type { Conversation } from './conversation.ts';
+import type { BoundValues, PreparedPlan } from './local.ts';
+import type { Step } from './own-statements.ts';
+import type { AnsweredBy } from './show.ts';
+import type { LocalPlan } from './sql/plan.ts';
+import type { Reason } from './why.ts';
+
+export const ANSWERED_FAST: AnsweredBy = { by: 'local', reason: 'index lookup in the replica' };
+export const ANSWERED_SLOW: AnsweredBy = { by: 'local', reason: 'scan of the replica in a child process' };
+
+export class LocalAnswers {
+  readonly #session: Conversation;
+
+  constructor(session: Conversation) {
+    this.#session = session;
+  }
+
+  /** Null when the plan may run here now, else why not. */
+  mayRunLocally(plan: LocalPlan): Reason | null | Promise<Reason | null> {
+    if (this.#session.transaction.where === 'upstream') return 'transaction';
+    if (this.#session.settings.isPeculiar) return 'peculiar';
+    if (!this.#session.deps.mayRead(plan)) return 'privilege';
+    if (this.#session.deps.isHidden(plan, this.#session.settings.planning.searchPath)) return 'hidden';
+    const may = this.#session.forward.mayAnswerLocally();
+    if (may === true) return null;
+    if (may === false) return this.#session.forward.held ?? 'own-writes';
+    this.#session.server.flush();
+    return may.then((yes) => (yes ? null : (this.#session.forward.held ?? 'own-writes')));
+  }
+
+  /** A plan of the simple protocol with its values, or why it cannot run here. */
+  readyPlan(plan: LocalPlan, literals: readonly string[]): { prepared: PreparedPlan; values: BoundValues } | Reason {
+    const { engine } = this.#session.deps;
+    const prepared = engine.prepare(plan);
+    if (prepared === null) return 'replica-not-ready';
+    const values = engine.bind(plan, literals, NO_PARAMETERS, this.#session.settings);
+    if (values === null) return 'parameter-value';
+    if ((this.#session.settings.needsBroken & (plan.needs | prepared.textNeeds)) !== 0) return 'setting';
+    return { prepared, values };
+  }
+
+  /** Writes the whole answer as text, RowDescription included; nothing when the result is negative. */
+  fastRows(prepared: PreparedPlan, values: BoundValues): number {
+    const out = this.#session.out;
+    const mark = out.length;
+    out.bytes(prepared.description(TEXT_FORMATS));
+    const rows = prepared.writeRows(values, TEXT_FORMATS, out);
+    if (rows < 0) {
+      out.truncate(mark);
+      return rows;
+    }
+    writeCommandComplete(out, selectTag(rows));
+    this.#session.countLocal(ANSWERED_FAST);
+    return rows;
+  }
+
+  /** Sends all rows of a statement. `forward`: the core has to, nothing was sent. */
+  async slowRows(
+    prepared: PreparedPlan,
+    values: BoundValues,
+    formats: readonly number[],
+    describe: boolean,
+  ): Promise<Step | 'forward'> {
+    const query = await this.#session.slow.open(prepared, values, formats);
+    if (query === null) return 'forward';
+    if ('sqlstate' in query) return this.#session.fail(query);
+    const outcome = await this.#session.slow.send(query, 0, () => {
+      if (describe) this.#session.out.bytes(prepared.description(formats));
+    });
+    query.close();
+    if (outcome.end === 'forward') return 'forward';
+    if (outcome.end === 'failed') return this.#session.fail(outcome.error);
+    if (outcome.end === 'gone') return 'failed';
+    writeCommandComplete(this.#session.out, selectTag(outcome.rows));
+    this.#session.countLocal(ANSWERED_SLOW);
+    return 'done';
+  }
+}
+
+const SELECT_TAGS = Array.from({ length: 256 }, (_, rows) => `SELECT ${rows}`);
+
+export function selectTag(rows: number): string {
+  return SELECT_TAGS[rows] ?? `SELECT ${rows}`;
+}
