@@ -179,6 +179,12 @@ const edge = {
       help: 'Limit of one local statement; 0 is none. A session may set its own.',
     }),
     slowLanes: whole({ min: 1, max: 64, default: 2, help: 'Child processes for statements that may scan.' }),
+    catalogueTablesMax: whole({
+      min: 0,
+      max: 10_000,
+      default: 200,
+      help: 'Replicated tables about which the core is asked ahead what psql asks (\\d), for when it is away; 0 remembers nothing.',
+    }),
   },
 } satisfies Group;
 

@@ -4,6 +4,7 @@
 import type { ServerSession } from '../session/server-session.ts';
 import { type ErrorFields, type TransactionStatus, writeError, writeReadyForQuery } from '../wire/backend.ts';
 import type { ByteWriter } from '../wire/bytes.ts';
+import type { CatalogueAnswers } from './catalogue/answers.ts';
 import { Forwarder, type ForwarderDeps, type ForwarderEvents, type TransactionState } from './forward.ts';
 import type { LocalEngine } from './local.ts';
 import { ABORTED, OwnStatements } from './own-statements.ts';
@@ -27,6 +28,8 @@ export interface SessionLimits {
 export interface AnswerCounts {
   local(): void;
   forwarded(reason: string): void;
+  /** The core is away, and what it said before was told. */
+  remembered(): void;
 }
 
 export interface SessionDeps extends ForwarderDeps {
@@ -39,6 +42,8 @@ export interface SessionDeps extends ForwarderDeps {
   readonly mayRead: (plan: LocalPlan) => boolean;
   /** Whether a table of the plan may be hidden, at the core, by another relation of its name. */
   readonly isHidden: (plan: LocalPlan, searchPath: readonly string[]) => boolean;
+  /** What the core said about its catalogue, for when it is away. */
+  readonly remembered: Pick<CatalogueAnswers, 'seen' | 'answer'>;
 }
 
 /** What a frame leaves to wait for. */

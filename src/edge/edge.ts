@@ -1,7 +1,7 @@
 // A PoP's server: speaks the PostgreSQL protocol to clients and HTTP to operators, answers from the replica and forwards the
 // rest to the core. The replica is written by somebody else (see contracts/replica-feed.ts).
 //
-// Loops: core facts. Everything else happens when a client or the feed says something.
+// Loops: core facts, catalogue answers. Everything else happens when a client or the feed says something.
 // Stops in this order: accepting, sessions (57P01, so that drivers go elsewhere), slow lanes, HTTP, the replica's reader.
 
 import type { Clock } from '../base/clock.ts';
@@ -29,6 +29,7 @@ import type { ScramVerifier } from '../session/scram.ts';
 import { type Opened, ServerSession } from '../session/server-session.ts';
 import { writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
+import { CatalogueAnswers } from './catalogue/answers.ts';
 import { CoreKnowledge } from './core-facts.ts';
 import { errorFields, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
@@ -95,6 +96,10 @@ export interface EdgeOptions {
   readonly slowLanesMax: number;
   /** How long a read waits for the session's own write to arrive before it is forwarded. */
   readonly rywWaitMs?: number;
+  /** About so many tables the core is asked ahead what psql asks, for when it is away; 0 = none, and nothing is remembered. */
+  readonly catalogueTablesMax?: number;
+  /** How long questions about the catalogue are collected before the core is asked. */
+  readonly catalogueSettleMs?: number;
   /** Bound for one message of a client. */
   readonly messageBytesMax?: number;
 }
@@ -130,6 +135,8 @@ export interface Edge extends Service, AsyncDisposable {
   readonly connections: number;
   /** Child processes that run a statement now. */
   readonly slowLanesTaken: number;
+  /** Whether this question about the core's catalogue could be answered without it. */
+  remembers(sql: string): boolean;
   /** True when the core was asked at least once, now or before a restart: local answers are possible. */
   readonly knowsCore: boolean;
 }
@@ -147,6 +154,7 @@ class EdgeServer implements Edge {
   readonly #options: EdgeOptions;
   readonly #engine: LocalEngine;
   readonly #knowledge: CoreKnowledge;
+  readonly #remembered: CatalogueAnswers;
   readonly #slowLanes: SlowLanes;
   readonly #sessions = new Set<ServerSession>();
   readonly #cancels: CancelRegistry;
@@ -187,6 +195,23 @@ class EdgeServer implements Edge {
       planner: deps.planner ?? ((catalogue) => new Planner(catalogue, PLANNER_DEFAULTS, () => this.#knowledge.shadows)),
       user: () => this.#knowledge.user,
     });
+    this.#remembered = new CatalogueAnswers(
+      {
+        clock,
+        disk,
+        random,
+        crypto: deps.crypto,
+        log,
+        feed,
+        catalogue: () => this.#engine.catalogue,
+        connect: () => this.#connectCore(`skerry ${options.name} catalogue`),
+      },
+      {
+        path: `${options.dir}/catalogue-answers.json`,
+        tablesMax: options.catalogueTablesMax ?? 0,
+        ...(options.catalogueSettleMs === undefined ? {} : { settleMs: options.catalogueSettleMs }),
+      },
+    );
     this.#slowLanes = new SlowLanes(deps.startSlowLane, {
       lanesMax: options.slowLanesMax,
       waitingMax: options.slowLanesMax * WAITING_PER_LANE,
@@ -205,6 +230,10 @@ class EdgeServer implements Edge {
 
   get slowLanesTaken(): number {
     return this.#slowLanes.taken;
+  }
+
+  remembers(sql: string): boolean {
+    return this.#remembered.answer(sql) !== null;
   }
 
   get knowsCore(): boolean {
@@ -235,7 +264,7 @@ class EdgeServer implements Edge {
       requireSafeListening({ who: 'the edge', host, hasTls: tls !== undefined, hasAuthentication });
       await disk.makeDirectory(this.#options.dir);
       await loadParser();
-      knowledge = this.#knowledge.run(all);
+      knowledge = Promise.all([this.#knowledge.run(all), this.#remembered.run(all)]).then(() => {});
       listener = await this.#listen(users);
       http = await this.#listenHttp(users);
       this.#resolveListening({ port: listener.port, httpPort: http.port });
@@ -389,6 +418,7 @@ class EdgeServer implements Edge {
       slowLanes: this.#slowLanes,
       owner: this.#knowledge,
       user: () => this.#knowledge.user,
+      remembered: this.#remembered,
       sees: (lsn) => this.#engine.sees(lsn),
       mayRead: (plan) => this.#knowledge.mayRead(plan),
       isHidden: (plan, searchPath) => {
@@ -405,6 +435,10 @@ class EdgeServer implements Edge {
         local: () => {
           this.answered.local += 1;
           local.inc();
+        },
+        remembered: () => {
+          this.answered.local += 1;
+          metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'remembered', reason: 'core-away' }).inc();
         },
         forwarded: (reason) => {
           this.answered.forwarded += 1;

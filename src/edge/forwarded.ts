@@ -3,9 +3,11 @@
 import type { ErrorFields } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { encodeFrontend } from '../wire/frontend.ts';
+import { formatTime, writeRemembered } from './catalogue/tell.ts';
 import type { Frame } from './client-frames.ts';
 import type { Conversation } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
+import { isCoreAway } from './faults.ts';
 import type { Step } from './own-statements.ts';
 import type { SessionPlan, SessionStatement } from './sql/plan.ts';
 import { forwardError, isChangingSession, type Why } from './why.ts';
@@ -19,15 +21,20 @@ export class ForwardedQueries {
     this.#copy = copy;
   }
 
-  /** Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. `known`: what to say when the core is away. */
+  /**
+   * Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. `known`: what to say when the core is
+   * away; `text`: the statement, if what the core said to it before may be told then.
+   */
   async frame(
     frame: Frame,
     because: Why,
     changing: boolean,
     known: ErrorFields | null = null,
     session: SessionStatement | null = null,
+    text: string | null = null,
   ): Promise<void> {
     this.#session.server.flush();
+    if (text !== null) this.#session.deps.remembered.seen(text);
     try {
       await this.#session.forward.prepare(this.#session.transaction);
       if (session?.type === 'execute') await this.#prepareNamed(session.name);
@@ -36,10 +43,24 @@ export class ForwardedQueries {
       this.#session.forwarded(result, because, changing);
       if (session !== null) this.#session.own.afterwards(session, result);
     } catch (error) {
+      if (text !== null && isCoreAway(error) && this.#answerRemembered(text)) return;
       this.#session.simpleFailed(forwardError(error, because, known));
     } finally {
       this.#copy.state = 'no';
     }
+  }
+
+  /** Without the core, tells what it said to the same question about its catalogue before. False when that is not known. */
+  #answerRemembered(text: string): boolean {
+    const { settings, transaction, deps, out } = this.#session;
+    if (transaction.where !== 'none' || settings.isPeculiar || !settings.isUsual) return false;
+    const answer = deps.remembered.answer(text);
+    if (answer === null) return false;
+    writeRemembered(out, answer, settings.get('client_min_messages') ?? 'notice');
+    this.#session.answered = { by: 'remembered', reason: `the core is away; so it said at ${formatTime(answer.atMs)}` };
+    deps.counts.remembered();
+    this.#session.simpleEnd();
+    return true;
   }
 
   /** SET and the like, where the core has the say. */

@@ -78,6 +78,14 @@ export const PROBED_SETTINGS: readonly string[] = [
   'row_security',
 ];
 
+/** Of those, what changes no answer. */
+const NO_MATTER = new Set([
+  'application_name',
+  'default_transaction_isolation',
+  'default_transaction_read_only',
+  'statement_timeout',
+]);
+
 /** Settings under which statements mean something else, and the value under which they do not (null: whoever sets it at all). */
 const MEANING: Readonly<Record<string, string | null>> = {
   role: null,
@@ -263,6 +271,14 @@ export class SessionSettings {
     this.#lookAtOwner();
     this.#peculiar ??= Object.entries(MEANING).some(([name, usual]) => (this.get(name) ?? null) !== usual);
     return this.#peculiar;
+  }
+
+  /** True when every setting that an answer may depend on is what it is for the role anyway. */
+  get isUsual(): boolean {
+    const defaults = this.#owner.defaults();
+    return PROBED_SETTINGS.every(
+      (name) => NO_MATTER.has(name) || this.get(name) === (defaults[name.toLowerCase()] ?? this.get(name)),
+    );
   }
 
   get planning(): PlanningSession {

@@ -10,8 +10,8 @@ import { settingDisplayName } from './settings.ts';
 
 /** Where the previous statement's answer came from. */
 export interface AnsweredBy {
-  readonly by: 'local' | 'forwarded' | 'session';
-  /** Why it was forwarded, or how it ran. */
+  readonly by: 'local' | 'forwarded' | 'session' | 'remembered';
+  /** Why it was forwarded, or how it ran, or when the core said so. */
   readonly reason: string;
 }
 

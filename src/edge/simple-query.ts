@@ -54,7 +54,7 @@ export class SimpleQuery {
         writeEmptyQueryResponse(this.#session.out);
         return this.#session.writeReady();
       case 'forward':
-        return this.#forwarded.frame(frame, plan, plan.write);
+        return this.#forwarded.frame(frame, plan, plan.write, null, null, text);
       case 'session': {
         const step = this.#session.own.run(plan.statement, text, {
           bound: this.#session.isBound,

@@ -41,7 +41,7 @@ export const RELAY_UPSTREAM_CONNECTED: MetricDeclaration = {
 export const EDGE_ANSWERS_TOTAL: MetricDeclaration = {
   name: 'skerry_edge_answers_total',
   kind: 'counter',
-  help: 'Statements answered, by where: local, or forwarded to the core and why.',
+  help: 'Statements answered, by where: local, forwarded to the core and why, or remembered from the core while it is away.',
 };
 
 export const EDGE_CONNECTIONS: MetricDeclaration = {

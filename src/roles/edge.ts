@@ -93,6 +93,7 @@ export function runEdge(config: Config): Promise<number> {
           forwardConnectionsMax: options.forwardConnectionsMax,
           statementTimeoutMs: options.statementTimeoutMs,
           slowLanesMax: options.slowLanes,
+          catalogueTablesMax: options.catalogueTablesMax,
         },
       );
       const serving = edge.run(stopServing.signal);
