@@ -357,6 +357,19 @@ describe('large and slow', () => {
     for (const one of listener.frames()) expect('RSKZTDCA').toContain(one.type);
   });
 
+  test('a name told at the login is not told again with the first answer', async () => {
+    await using pooled = await startProxy(postgres, { poolSize: 1 });
+    for (const application_name of ['one', 'two']) {
+      using peer = await RawPeer.login(pooled.port, { ...LOGIN, application_name });
+      peer.send(query('select 1'));
+      await waitFor('the answer', () => peer.frames().filter((one) => one.type === 'Z').length === 2);
+      const names = peer
+        .frames()
+        .filter((one) => one.type === 'S' && one.body.toString().startsWith('application_name'));
+      expect(names.map((one) => one.body.toString())).toEqual([`application_name\0${application_name}\0`]);
+    }
+  });
+
   test('a pipeline larger than all buffers does not block for ever', async () => {
     using peer = await RawPeer.login(proxy.port, LOGIN);
     const one = join(parse('', `select repeat('y', 2000)`), bind(''), execute(), sync);

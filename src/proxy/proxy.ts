@@ -279,6 +279,7 @@ export class Proxy implements ClientHost, LoginHost {
       }
     }
     const { processId, secretKey } = this.#cancelKey(server, login.protocolVersion);
+    const told = applicationName === '' ? reported : reported.with('application_name', applicationName);
     const client = new ClientConnection({
       id: (this.#ids += 1),
       host: this,
@@ -289,7 +290,7 @@ export class Proxy implements ClientHost, LoginHost {
       applicationName,
       startupKey,
       startupParameters: settings,
-      reported,
+      reported: told,
       preparedMax: this.config.preparedMax,
       processId,
       secretKey,
@@ -301,11 +302,7 @@ export class Proxy implements ClientHost, LoginHost {
     user.clients += 1;
     connection.handler = client;
     const { writer } = login;
-    writeReportedChanges(
-      writer,
-      Reported.none,
-      applicationName === '' ? reported : reported.with('application_name', applicationName),
-    );
+    writeReportedChanges(writer, Reported.none, told);
     encodeBackend(writer, { tag: 'backendKeyData', processId, secretKey });
     writeReadyForQuery(writer, 'I');
     connection.write(writer.take());
