@@ -87,6 +87,11 @@ export interface ListenOptions {
   /** More connections than this are accepted and closed at once after `refuse` had its say (e.g. SQLSTATE 53300). */
   readonly connectionsMax?: number;
   readonly refuse?: (connection: Connection) => void;
+  /**
+   * Other processes of ours listen on the same port, and all say so: the kernel shares new connections out (SO_REUSEPORT).
+   * A port that somebody else shares in the same way does not count as taken.
+   */
+  readonly sharePort?: boolean;
 }
 
 export interface ConnectOptions {

@@ -185,6 +185,12 @@ const edge = {
       default: 200,
       help: 'Replicated tables about which the core is asked ahead what psql asks (\\d), for when it is away; 0 remembers nothing.',
     }),
+    readers: whole({
+      min: 1,
+      max: 64,
+      default: 1,
+      help: 'Processes that answer clients on the one port; more use more cores, and share connections_max, forward_connections_max and slow_lanes.',
+    }),
   },
 } satisfies Group;
 

@@ -12,6 +12,7 @@ import type { Http, HttpServer } from '../base/http.ts';
 import type { Connection, Listener, Net, TlsServerOptions } from '../base/net.ts';
 import type { Random } from '../base/random.ts';
 import type { Service } from '../base/service.ts';
+import type { WorkerHandle } from '../base/worker.ts';
 import type { ChecksumReport } from '../contracts/health.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
@@ -20,7 +21,7 @@ import { EDGE_ANSWERS_TOTAL, EDGE_CONNECTIONS, EDGE_LAG_SECONDS, EDGE_UPSTREAM_C
 import type { Lsn } from '../pg/lsn.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
 import { admissionBy, type CertificateRules, verifiersOf } from '../session/admission.ts';
-import { CancelRegistry } from '../session/cancel.ts';
+import { type CancelKey, CancelRegistry } from '../session/cancel.ts';
 import { ClientSession } from '../session/client-session.ts';
 import type { ConnectionTarget } from '../session/connection-string.ts';
 import { requireSafeListening } from '../session/exposure.ts';
@@ -35,6 +36,7 @@ import { errorFields, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
 import { readKey } from './kv.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
+import { type FromReader, type ReaderCounts, Readers, type ToReader } from './readers.ts';
 import { EdgeSession } from './session.ts';
 import type { SessionDeps } from './conversation.ts';
 import type { LocalPlan } from './sql/plan.ts';
@@ -60,6 +62,10 @@ export interface EdgeDeps {
   readonly checksum: (at: Lsn | null, waitMs: number) => Promise<ChecksumReport>;
   /** Starts a child process that serves `slow-lane-child.ts`. */
   readonly startSlowLane: () => SlowWorker;
+  /** Starts one more process of this edge, when `readers` is more than one. */
+  readonly startReader?: () => WorkerHandle<ToReader<unknown>, FromReader>;
+  /** In such a process: another one of the edge has to know whose key that is. */
+  readonly cancelElsewhere?: (key: CancelKey) => void;
 }
 
 export interface EdgeOptions {
@@ -70,7 +76,12 @@ export interface EdgeOptions {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  readonly httpPort: number;
+  /** Null in a further reader: the first process has the HTTP port. */
+  readonly httpPort: number | null;
+  /** Processes that answer on `port`, this one included; each gets its share of the bounds below. Default 1. */
+  readonly readers?: number;
+  /** What a further reader is told at its start: plain data. */
+  readonly readerSetup?: unknown;
   /** Folder in which facts about the core are remembered. */
   readonly dir: string;
   /** Where forwarded statements go, and as whom. */
@@ -139,6 +150,10 @@ export interface Edge extends Service, AsyncDisposable {
   remembers(sql: string): boolean;
   /** True when the core was asked at least once, now or before a restart: local answers are possible. */
   readonly knowsCore: boolean;
+  /** A request to cancel that came to another process of this edge. */
+  cancel(key: CancelKey): void;
+  /** What this process did since the last time it was asked here. */
+  takeCounts(): ReaderCounts;
 }
 
 /** Puts an edge's server together. `run` listens and serves until the signal aborts. */
@@ -159,6 +174,10 @@ class EdgeServer implements Edge {
   readonly #sessions = new Set<ServerSession>();
   readonly #cancels: CancelRegistry;
   readonly #pool: UpstreamPool;
+  /** The further processes of this edge; null when it is one. */
+  readonly #readers: Readers | null;
+  /** Of this process, since they were taken last. */
+  #counted = { local: 0, remembered: 0, forwarded: new Map<string, number>() };
   #coreAway: { readonly error: unknown; readonly until: number } | null = null;
   #resolveListening!: (ports: { port: number; httpPort: number }) => void;
   #rejectListening!: (error: unknown) => void;
@@ -177,14 +196,18 @@ class EdgeServer implements Edge {
     // Whoever does not ask for the ports learns of a failure from `run`.
     this.listening.catch(() => {});
     const { clock, disk, random, log, feed, metrics } = deps;
-    this.#cancels = new CancelRegistry(random, deps.crypto);
+    this.#readers = this.#createReaders();
+    this.#cancels = new CancelRegistry(random, deps.crypto, (key) => {
+      this.#readers?.cancel(key);
+      deps.cancelElsewhere?.(key);
+    });
     this.#knowledge = new CoreKnowledge(
       { clock, disk, random, log, feed, connect: () => this.#connectCore(`skerry ${options.name} facts`) },
       `${options.dir}/core-facts.json`,
       options.core.user,
     );
     this.#pool = new UpstreamPool(clock, {
-      countMax: options.forwardConnectionsMax,
+      countMax: shareOf(options.forwardConnectionsMax, options),
       idleMsMin: options.forwardIdleMs ?? FORWARD_IDLE_MS,
       connect: (startup) => this.#connectCore(`skerry ${options.name}`, startup),
     });
@@ -213,19 +236,19 @@ class EdgeServer implements Edge {
       },
     );
     this.#slowLanes = new SlowLanes(deps.startSlowLane, {
-      lanesMax: options.slowLanesMax,
-      waitingMax: options.slowLanesMax * WAITING_PER_LANE,
+      lanesMax: shareOf(options.slowLanesMax, options),
+      waitingMax: shareOf(options.slowLanesMax, options) * WAITING_PER_LANE,
       path: feed.path,
       generation: () => feed.current.generation,
       catalogueVersion: () => this.#engine.catalogue?.version ?? -1,
     });
-    metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.#sessions.size);
-    metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count);
+    metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.connections);
+    metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count + (this.#readers?.upstreamConnections ?? 0));
     metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
   }
 
   get connections(): number {
-    return this.#sessions.size;
+    return this.#sessions.size + (this.#readers?.connections ?? 0);
   }
 
   get slowLanesTaken(): number {
@@ -238,6 +261,16 @@ class EdgeServer implements Edge {
 
   get knowsCore(): boolean {
     return this.#knowledge.facts !== null;
+  }
+
+  cancel(key: CancelKey): void {
+    this.#cancels.cancel(key);
+  }
+
+  takeCounts(): ReaderCounts {
+    const counts = { ...this.#counted, connections: this.#sessions.size, upstreamConnections: this.#pool.count };
+    this.#counted = { local: 0, remembered: 0, forwarded: new Map() };
+    return counts;
   }
 
   run(signal: AbortSignal): Promise<void> {
@@ -266,13 +299,17 @@ class EdgeServer implements Edge {
       await loadParser();
       knowledge = Promise.all([this.#knowledge.run(all), this.#remembered.run(all)]).then(() => {});
       listener = await this.#listen(users);
-      http = await this.#listenHttp(users);
-      this.#resolveListening({ port: listener.port, httpPort: http.port });
-      log.info('edge.listening', {
-        message: `edge ${this.#options.name} answers on ${listener.host}:${listener.port}, HTTP on ${http.port}`,
-        port: listener.port,
-        httpPort: http.port,
-      });
+      await this.#readers?.start(listener.port);
+      const httpPort = this.#options.httpPort;
+      if (httpPort !== null) {
+        http = await this.#listenHttp(httpPort, users);
+        log.info('edge.listening', {
+          message: `edge ${this.#options.name} answers on ${listener.host}:${listener.port}, HTTP on ${http.port}`,
+          port: listener.port,
+          httpPort: http.port,
+        });
+      }
+      this.#resolveListening({ port: listener.port, httpPort: http?.port ?? 0 });
       await Promise.race([aborted(signal), knowledge]);
       this.#stopping = true;
     } catch (error) {
@@ -282,6 +319,7 @@ class EdgeServer implements Edge {
       listener?.stop();
       for (const session of this.#sessions) session.shutdown();
       stop.abort();
+      await this.#readers?.stop();
       await this.#slowLanes.close();
       await http?.stop();
       await knowledge.catch(() => {});
@@ -307,20 +345,58 @@ class EdgeServer implements Edge {
       frameBytesMax: options.messageBytesMax ?? MESSAGE_BYTES_MAX,
       ...(options.tls === undefined ? {} : { tls: options.tls }),
     };
+    const { host, port } = options;
+    const connectionsMax = shareOf(options.connectionsMax, options);
+    const isShared = (options.readers ?? 1) > 1;
+    // Sharing would hide that the port is another program's, or another edge's: the first process asks for it alone.
+    if (isShared && port !== 0 && this.#readers !== null) {
+      (await net.listen({ host, port, accept: (connection) => connection.destroy() })).stop();
+    }
     return await net.listen({
-      host: options.host,
-      port: options.port,
-      connectionsMax: options.connectionsMax,
-      refuse: (connection) => refuse(connection, options.connectionsMax),
+      host,
+      port,
+      sharePort: isShared,
+      connectionsMax,
+      refuse: (connection) => refuse(connection, connectionsMax),
       accept: (connection) => {
         ServerSession.accept(world, connection, shared);
       },
     });
   }
 
-  async #listenHttp(users: ReadonlyMap<string, ScramVerifier>): Promise<HttpServer> {
+  /** Null in an edge of one process, and in its further readers. */
+  #createReaders(): Readers | null {
+    const { clock, random, log, feed, metrics, startReader } = this.#deps;
+    const { readers = 1, readerSetup } = this.#options;
+    if (readers === 1 || startReader === undefined) return null;
+    const local = metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'local', reason: '' });
+    return new Readers(
+      {
+        clock,
+        random,
+        log,
+        feed,
+        startReader,
+        cancel: (key) => this.cancel(key),
+        count: (counts) => {
+          this.answered.local += counts.local + counts.remembered;
+          local.inc(counts.local);
+          if (counts.remembered > 0) {
+            metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'remembered', reason: 'core-away' }).inc(counts.remembered);
+          }
+          for (const [reason, count] of counts.forwarded) {
+            this.answered.forwarded += count;
+            metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'forwarded', reason }).inc(count);
+          }
+        },
+      },
+      { count: readers - 1, setup: readerSetup },
+    );
+  }
+
+  async #listenHttp(httpPort: number, users: ReadonlyMap<string, ScramVerifier>): Promise<HttpServer> {
     const { http, feed, metrics, checksum, crypto, random, log } = this.#deps;
-    const { name, version, pid, host, httpPort, tls, trustLoopback, peers } = this.#options;
+    const { name, version, pid, host, tls, trustLoopback, peers } = this.#options;
     const verifiers = new Map([...(await verifiersOf({ crypto, random }, peers ?? [])), ...users]);
     const certificates = this.#options.certificates ?? NO_CERTIFICATES;
     const settings = new SessionSettings(this.#knowledge);
@@ -337,6 +413,7 @@ class EdgeServer implements Edge {
         feed,
         metrics,
         answered: () => this.answered,
+        collect: async () => await this.#readers?.collect(),
         stopping: () => this.#stopping,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
         readKey: (table, key) => readKey(kv, table, key),
@@ -434,14 +511,18 @@ class EdgeServer implements Edge {
       counts: {
         local: () => {
           this.answered.local += 1;
+          this.#counted.local += 1;
           local.inc();
         },
         remembered: () => {
           this.answered.local += 1;
+          this.#counted.remembered += 1;
           metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'remembered', reason: 'core-away' }).inc();
         },
         forwarded: (reason) => {
           this.answered.forwarded += 1;
+          const { forwarded } = this.#counted;
+          forwarded.set(reason, (forwarded.get(reason) ?? 0) + 1);
           metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'forwarded', reason }).inc();
         },
       },
@@ -469,6 +550,11 @@ class EdgeServer implements Edge {
       throw error;
     }
   }
+}
+
+/** One process's part of a bound of the whole edge: never nothing of something. */
+function shareOf(bound: number, { readers = 1 }: EdgeOptions): number {
+  return Math.ceil(bound / readers);
 }
 
 const NO_CERTIFICATES: CertificateRules = { acceptCertificates: false };

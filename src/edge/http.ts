@@ -17,6 +17,8 @@ export interface HttpHandlerDeps {
   readonly feed: ReplicaFeed;
   readonly metrics: Metrics;
   readonly answered: () => { readonly local: number; readonly forwarded: number };
+  /** Brings counts up to date that other processes of this edge hold. */
+  readonly collect: () => Promise<void>;
   readonly stopping: () => boolean;
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
@@ -42,8 +44,10 @@ export function createHttpHandler(deps: HttpHandlerDeps): (request: Request, pee
     if (url.pathname === '/healthz') return healthz(deps);
     switch (url.pathname) {
       case '/status':
+        await deps.collect();
         return Response.json(edgeStatus(deps));
       case '/metrics':
+        await deps.collect();
         return new Response(deps.metrics.render(), {
           headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
         });

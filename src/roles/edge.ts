@@ -6,8 +6,10 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Config } from '../config/options.ts';
 import type { ReplicaControl } from '../contracts/replica-control.ts';
-import { createEdge } from '../edge/edge.ts';
+import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import { createEdge, type EdgeDeps, type EdgeOptions } from '../edge/edge.ts';
 import type { SlowChunk, SlowRequest } from '../edge/slow-lanes.ts';
+import type { Log } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { createClock } from '../runtime/clock.ts';
 import { nodeDisk } from '../runtime/disk.ts';
@@ -20,7 +22,7 @@ import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
 import { readSecretFile, readUsersFile } from './secrets.ts';
-import { readRoleTls, relayLogin } from './tls.ts';
+import { readRoleTls, relayLogin, type RoleTls } from './tls.ts';
 import { connectionTarget } from './connection.ts';
 
 /** Runs an edge until the process is told to stop; gives the exit code. */
@@ -41,18 +43,17 @@ export function runEdge(config: Config): Promise<number> {
       password,
       applicationName: options.name,
     });
-    const users = readUsersFile(options.clientUsersFile);
     // Before a replica is fetched for an edge that will not serve it.
     requireSafeListening({
       who: 'the edge',
       host: options.host,
       hasTls: tls.server !== null,
-      hasAuthentication: tls.certificates.acceptCertificates || users.length > 0,
+      hasAuthentication: tls.certificates.acceptCertificates || options.clientUsersFile !== '',
     });
     makeFolder(options.dir, 0o700);
     const replica = startReplica(clock, log, {
       name: options.name,
-      path: `${options.dir}/replica.sqlite`,
+      path: replicaPath(config),
       upstreamUrl: upstream.url,
       tls: upstream.target.tls,
       snapshotUrl: options.upstreamHttpUrl,
@@ -65,35 +66,15 @@ export function runEdge(config: Config): Promise<number> {
     try {
       const edge = createEdge(
         {
-          ...sessionWorld(clock),
-          http: bunHttp,
-          disk: nodeDisk,
-          log,
-          metrics: new Metrics(),
-          feed: replica.feed,
+          ...edgeDeps(clock, log, replica.feed),
           checksum: (at, waitMs) => replica.checksum(at, waitMs),
-          startSlowLane: () =>
-            bunWorkers.process<SlowRequest, SlowChunk>(new URL('./edge-query-child.ts', import.meta.url)),
+          startReader: () => bunWorkers.process(new URL('./edge-reader.ts', import.meta.url)),
         },
         {
-          name: options.name,
-          version: packageJson.version,
-          pid: currentPid(),
-          host: options.host,
+          ...edgeOptions(config, tls),
           port: options.port,
           httpPort: options.httpPort,
-          dir: options.dir,
-          core: connectionTarget(core.databaseUrl),
-          users,
-          ...(tls.server === null ? {} : { tls: tls.server }),
-          certificates: tls.certificates,
-          peers: password === '' ? [] : [[options.peerUser, password]],
-          trustLoopback: options.clientAuth === 'trust-loopback',
-          connectionsMax: options.connectionsMax,
-          forwardConnectionsMax: options.forwardConnectionsMax,
-          statementTimeoutMs: options.statementTimeoutMs,
-          slowLanesMax: options.slowLanes,
-          catalogueTablesMax: options.catalogueTablesMax,
+          readerSetup: config satisfies ReaderSetup,
         },
       );
       const serving = edge.run(stopServing.signal);
@@ -123,6 +104,56 @@ export function runEdge(config: Config): Promise<number> {
       throw error;
     }
   });
+}
+
+/** What a further reader of this edge is told: it reads the files that the options name by itself. */
+export type ReaderSetup = Config;
+
+/** Where the applier of an edge keeps its file. */
+export function replicaPath(config: Config): string {
+  return `${config.edge.dir}/replica.sqlite`;
+}
+
+/** The world of one process of an edge. */
+export function edgeDeps(
+  clock: Clock,
+  log: Log,
+  feed: ReplicaFeed,
+): Omit<EdgeDeps, 'checksum' | 'startReader' | 'cancelElsewhere'> {
+  return {
+    ...sessionWorld(clock),
+    http: bunHttp,
+    disk: nodeDisk,
+    log,
+    metrics: new Metrics(),
+    feed,
+    startSlowLane: () => bunWorkers.process<SlowRequest, SlowChunk>(new URL('./edge-query-child.ts', import.meta.url)),
+  };
+}
+
+/** What the option table says about serving, the same for all processes of an edge. */
+export function edgeOptions(config: Config, tls: RoleTls): Omit<EdgeOptions, 'port' | 'httpPort'> {
+  const { edge: options, core } = config;
+  const password = readSecretFile(options.peerPasswordFile);
+  return {
+    name: options.name,
+    version: packageJson.version,
+    pid: currentPid(),
+    host: options.host,
+    readers: options.readers,
+    dir: options.dir,
+    core: connectionTarget(core.databaseUrl),
+    users: readUsersFile(options.clientUsersFile),
+    ...(tls.server === null ? {} : { tls: tls.server }),
+    certificates: tls.certificates,
+    peers: password === '' ? [] : [[options.peerUser, password]],
+    trustLoopback: options.clientAuth === 'trust-loopback',
+    connectionsMax: options.connectionsMax,
+    forwardConnectionsMax: options.forwardConnectionsMax,
+    statementTimeoutMs: options.statementTimeoutMs,
+    slowLanesMax: options.slowLanes,
+    catalogueTablesMax: options.catalogueTablesMax,
+  };
 }
 
 // A relay that serves is connected to within moments. One that does not must not keep an edge with rows from being used.

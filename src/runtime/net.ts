@@ -61,7 +61,12 @@ function listen(options: ListenOptions): Promise<Listener> {
     const socket = { ...HANDLERS, open: opened };
     const listener = isUnix
       ? Bun.listen<BunConnection>({ unix: address, socket })
-      : Bun.listen<BunConnection>({ hostname: options.host, port: options.port, socket });
+      : Bun.listen<BunConnection>({
+          hostname: options.host,
+          port: options.port,
+          ...(options.sharePort === true ? { reusePort: true } : {}),
+          socket,
+        });
     const stop = (): void => {
       listener.stop(false);
       if (isUnix) removeQuietly(address);

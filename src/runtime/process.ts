@@ -97,6 +97,11 @@ export function stopSignals(): StopSignals {
   return { stop: stop.signal, hurry: hurry.signal };
 }
 
+/** For a child whose owner tells it when to stop: the terminal's Ctrl-C reaches the whole process group. */
+export function ignoreStopSignals(): void {
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGPIPE'] as const) process.on(name, () => {});
+}
+
 /** What a shell would report for a process ended by SIGINT. */
 const EXIT_KILLED = 130;
 

@@ -20,11 +20,14 @@ export interface CancelKey {
 export class CancelRegistry {
   readonly #random: Random;
   readonly #crypto: Crypto;
+  readonly #elsewhere: ((key: CancelKey) => void) | null;
   readonly #entries = new Map<number, { readonly secretKey: Uint8Array; readonly cancel: () => void }>();
 
-  constructor(random: Random, crypto: Crypto) {
+  /** `elsewhere` gets the keys that came over the network and are nobody's here: another process on this port may know them. */
+  constructor(random: Random, crypto: Crypto, elsewhere: ((key: CancelKey) => void) | null = null) {
     this.#random = random;
     this.#crypto = crypto;
+    this.#elsewhere = elsewhere;
   }
 
   get size(): number {
@@ -43,6 +46,11 @@ export class CancelRegistry {
 
   release(processId: number): void {
     this.#entries.delete(processId);
+  }
+
+  /** A request from the network: for one of ours, or for somebody elsewhere. */
+  request(key: CancelKey): void {
+    if (!this.cancel(key)) this.#elsewhere?.(key);
   }
 
   /** True when the key was right. The asker is never told. */

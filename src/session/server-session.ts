@@ -237,7 +237,7 @@ export class ServerSession {
 
   async #startup(): Promise<Startup | null> {
     const startup = await receiveStartup(this.#connection, this.#inbox, this.#options.tls ?? null, (key) =>
-      this.#options.cancels.cancel(key),
+      this.#options.cancels.request(key),
     );
     if (startup === null) this.#closeConnection();
     return startup;

@@ -8,66 +8,16 @@ import { describeError, Fault } from '../base/fault.ts';
 import type { MessagePort, WorkerHandle } from '../base/worker.ts';
 import type { ChecksumReport } from '../contracts/health.ts';
 import type { ReplicaControl, ReplicaEnd, ReplicaOptions } from '../contracts/replica-control.ts';
-import type { ReplicaFeed, ReplicaState } from '../contracts/replica-feed.ts';
+import type { ReplicaState } from '../contracts/replica-feed.ts';
 import type { Log, LogFields, LogLevel } from '../observe/log.ts';
-import { LSN_ZERO, type Lsn, type Position } from '../pg/lsn.ts';
+import type { Lsn, Position } from '../pg/lsn.ts';
+import { ToldFeed } from '../replica/told-feed.ts';
 import { Follower, type FollowerDeps } from './follower.ts';
-
-const INITIAL: ReplicaState = {
-  state: 'starting',
-  reason: 'the applier is starting',
-  epoch: null,
-  position: LSN_ZERO,
-  upstreamPosition: LSN_ZERO,
-  generation: 0,
-  schemaVersion: 0,
-  rows: 0,
-  tables: 0,
-};
-
-/** The feed of a replica whose states are told to it. */
-class Feed implements ReplicaFeed {
-  readonly path: string;
-  readonly #clock: Clock;
-  readonly #listeners = new Set<(state: ReplicaState) => void>();
-  #current: ReplicaState = INITIAL;
-  #equalAtMs: number | null = null;
-
-  constructor(clock: Clock, path: string) {
-    this.#clock = clock;
-    this.path = path;
-  }
-
-  get current(): ReplicaState {
-    return this.#current;
-  }
-
-  lagMs(): number {
-    if (isEqual(this.#current)) return 0;
-    return this.#equalAtMs === null ? Number.POSITIVE_INFINITY : this.#clock.now() - this.#equalAtMs;
-  }
-
-  subscribe(listener: (state: ReplicaState) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
-  }
-
-  tell(state: ReplicaState): void {
-    // Equal until now, and equal again from now on: both moments count.
-    if (isEqual(this.#current) || isEqual(state)) this.#equalAtMs = this.#clock.now();
-    this.#current = state;
-    for (const listener of this.#listeners) listener(state);
-  }
-}
-
-function isEqual(state: ReplicaState): boolean {
-  return state.state === 'streaming' && state.position >= state.upstreamPosition;
-}
 
 /** Runs a follower in this thread. */
 export function runReplicaHere(deps: FollowerDeps, options: ReplicaOptions): ReplicaControl {
   const follower = new Follower(deps, options);
-  const feed = new Feed(deps.clock, options.path);
+  const feed = new ToldFeed(deps.clock, options.path);
   follower.onState = (state) => feed.tell(state);
   const stopping = new AbortController();
   const ended = follower.run(stopping.signal).then(
@@ -197,7 +147,7 @@ export function replicaInWorker(
   worker: WorkerHandle<ToReplica, FromReplica>,
   options: ReplicaOptions,
 ): ReplicaControl {
-  const feed = new Feed(deps.clock, options.path);
+  const feed = new ToldFeed(deps.clock, options.path);
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   const ended = Promise.withResolvers<ReplicaEnd>();
   let calls = 0;
