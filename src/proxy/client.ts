@@ -37,6 +37,7 @@ import {
   settingsOf,
 } from './settings.ts';
 import type { Statement, StatementRegistry } from './statements.ts';
+import type { TurnClock } from './turn-clock.ts';
 
 /** Bytes of a client that waits for a server connection; above this its socket is not read. */
 const WAITING_BYTES_MAX = 64 * 1024;
@@ -55,6 +56,7 @@ export type PoolMode = 'session' | 'transaction' | 'statement';
 /** What a client needs of the proxy. */
 export interface ClientHost {
   readonly statements: StatementRegistry;
+  readonly turn: TurnClock;
   now(): number;
   /** Null: the client waits; `granted` or `waitFailed` follows. A fault: it may not even wait. `read` is true when a replica may answer. */
   acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null;
@@ -209,8 +211,17 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   data(chunk: Uint8Array): void {
     if (this.state === 'closed') return;
-    this.host.countReceived(this, chunk.length);
-    const buffer = asBuffer(chunk);
+    const { turn } = this.host;
+    turn.begin();
+    try {
+      this.#received(asBuffer(chunk));
+    } finally {
+      turn.end();
+    }
+  }
+
+  #received(buffer: Buffer): void {
+    this.host.countReceived(this, buffer.length);
     if (this.state === 'ready' && this.#inputBytes === 0) {
       this.#run(buffer);
       return;
@@ -733,7 +744,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#deallocateByMessage(server, scan.special.name);
       message = DEALLOCATE_STUB;
     }
-    const unnamed: Unnamed = { message: message ?? Buffer.from(buffer.subarray(at, end)), scan, read };
+    const unnamed: Unnamed = { message: message ?? copied(buffer, at, end), scan, read };
     this.#unnamed = unnamed;
     server.unnamed = unnamed;
     if (message === null) server.outbox.pushRange(buffer, at, end);
@@ -1333,6 +1344,13 @@ export interface ClientLimits {
   readonly queryMs: number;
   readonly idleTransactionMs: number;
   readonly transactionMs: number;
+}
+
+/** A view would keep the whole chunk alive. */
+function copied(buffer: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  buffer.copy(copy, 0, start, end);
+  return copy;
 }
 
 const ZERO = Buffer.from([0]);

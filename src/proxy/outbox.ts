@@ -53,22 +53,28 @@ export class Outbox {
   flush(connection: Connection): boolean {
     const count = this.#buffers.length;
     if (count === 0) return connection.queuedBytes === 0;
-    let ok = true;
-    if (count === 1) ok = connection.write(this.#piece(0));
-    else {
-      for (let index = 0; index < count; index += 1) {
-        const start = this.#starts[index] as number;
-        const end = this.#ends[index] as number;
-        if (end - start > PIECE_BYTES_MAX) {
-          if (joiner.length > 0) connection.write(joiner.take());
-          ok = connection.write(this.#piece(index));
-          continue;
-        }
-        joiner.slice(this.#buffers[index] as Buffer, start, end);
-        if (joiner.length > JOIN_BYTES_MAX) ok = connection.write(joiner.take());
-      }
-      if (joiner.length > 0) ok = connection.write(joiner.take());
+    if (count === 1) {
+      // A point query and its answer: nothing here that costs more than the write.
+      const piece = this.#piece(0);
+      this.#buffers.pop();
+      this.#starts.pop();
+      this.#ends.pop();
+      this.#bytes = 0;
+      return connection.write(piece);
     }
+    let ok = true;
+    for (let index = 0; index < count; index += 1) {
+      const start = this.#starts[index] as number;
+      const end = this.#ends[index] as number;
+      if (end - start > PIECE_BYTES_MAX) {
+        if (joiner.length > 0) connection.write(joiner.take());
+        ok = connection.write(this.#piece(index));
+        continue;
+      }
+      joiner.slice(this.#buffers[index] as Buffer, start, end);
+      if (joiner.length > JOIN_BYTES_MAX) ok = connection.write(joiner.take());
+    }
+    if (joiner.length > 0) ok = connection.write(joiner.take());
     this.clear();
     return ok;
   }

@@ -13,6 +13,7 @@ import { queueFull, waitTimeout } from './faults.ts';
 import type { ServerConnection, ServerOwner } from './server.ts';
 import type { SessionSettings } from './settings.ts';
 import type { StatementRegistry } from './statements.ts';
+import type { TurnClock } from './turn-clock.ts';
 
 /** Logins to one server at once: more would only make each slower (PgBouncer opens one, and one stuck login stalls the pool, #1019). */
 const OPENING_MAX = 8;
@@ -65,7 +66,7 @@ export interface PoolOptions {
   readonly statements: StatementRegistry;
   readonly random: Random;
   readonly log: Log;
-  readonly now: () => number;
+  readonly turn: TurnClock;
   /** Calls back after `ms`. */
   readonly after: (ms: number, task: () => void) => void;
   readonly limits: () => PoolLimits;
@@ -116,6 +117,7 @@ export class Pool implements ServerOwner {
   readonly user: string;
   readonly place: string;
   readonly statements: StatementRegistry;
+  readonly turn: TurnClock;
   readonly stats = emptyStats();
   /** Most recently used last. */
   readonly idle: ServerConnection[] = [];
@@ -140,7 +142,8 @@ export class Pool implements ServerOwner {
     this.user = options.user;
     this.place = options.place;
     this.statements = options.statements;
-    this.lastUsedAt = options.now();
+    this.turn = options.turn;
+    this.lastUsedAt = options.turn.now();
     this.#backoff = new Backoff(options.random, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_LAST_MS });
   }
 
@@ -158,7 +161,7 @@ export class Pool implements ServerOwner {
 
   /** A connection at once, or null (the waiter is queued), or why it may not even wait. */
   acquire(waiter: Waiter): ServerConnection | Fault | null {
-    this.lastUsedAt = this.#options.now();
+    this.lastUsedAt = this.turn.now();
     if (this.#waiters.length === 0 && !this.paused) {
       const server = this.#takeIdle(waiter);
       if (server !== null) {
@@ -192,7 +195,7 @@ export class Pool implements ServerOwner {
   /** A client has finished with it. */
   release(server: ServerConnection): void {
     if (server.state === 'closed') return;
-    server.unlink(this.#options.now());
+    server.unlink(this.turn.now());
     this.#free(server);
   }
 
@@ -200,7 +203,7 @@ export class Pool implements ServerOwner {
   recover(server: ServerConnection): void {
     if (server.state === 'closed') return;
     const running = server.ledger.length > 0 && !server.copyIn;
-    this.recovering.set(server, this.#options.now() + this.#options.limits().recoverTimeoutMs);
+    this.recovering.set(server, this.turn.now() + this.#options.limits().recoverTimeoutMs);
     if (running) this.#options.cancel(server);
     server.recover();
   }
@@ -219,7 +222,7 @@ export class Pool implements ServerOwner {
 
   serverRecovered(server: ServerConnection): void {
     this.recovering.delete(server);
-    server.unlink(this.#options.now());
+    server.unlink(this.turn.now());
     this.#free(server);
   }
 
@@ -246,7 +249,7 @@ export class Pool implements ServerOwner {
   #grant(waiter: Waiter, server: ServerConnection): void {
     waiter.waitingIn = null;
     this.stats.assignments += 1;
-    const waitedMs = this.#options.now() - waiter.waitingSince;
+    const waitedMs = this.turn.now() - waiter.waitingSince;
     this.stats.waitMs += waitedMs;
     this.#options.waited(waitedMs);
     waiter.granted(server);
@@ -319,7 +322,7 @@ export class Pool implements ServerOwner {
   #sizeRoom(): boolean {
     const limits = this.#options.limits();
     const longest = this.#waiters[0];
-    const waitedMs = longest === undefined ? 0 : this.#options.now() - longest.waitingSince;
+    const waitedMs = longest === undefined ? 0 : this.turn.now() - longest.waitingSince;
     const size = limits.size + (limits.reserve > 0 && waitedMs >= limits.reserveAfterMs ? limits.reserve : 0);
     return this.servers.size + this.opening < size;
   }

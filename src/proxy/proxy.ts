@@ -41,6 +41,7 @@ import { NO_SETTINGS } from './settings.ts';
 import { fingerprint } from './slow-log.ts';
 import { StatementRegistry } from './statements.ts';
 import { singleServer, StaticTopology } from './topology.ts';
+import { TurnClock } from './turn-clock.ts';
 
 /** A freed slot reaches a waiting client at once anyway; this is for timeouts, whose precision nobody notices. */
 const JANITOR_MS = 333;
@@ -110,6 +111,7 @@ export class UserState {
 export class Proxy implements ClientHost, LoginHost {
   readonly world: SessionWorld;
   readonly log: Log;
+  readonly turn: TurnClock;
   readonly statements = new StatementRegistry();
   readonly clients = new Set<ClientConnection>();
   readonly admins = new Set<AdminSession>();
@@ -135,6 +137,7 @@ export class Proxy implements ClientHost, LoginHost {
   constructor(world: ProxyWorld, options: ProxyOptions) {
     this.world = world;
     this.log = world.log;
+    this.turn = new TurnClock(world.clock);
     this.#metrics = world.metrics;
     this.#options = options;
     this.config = options.config;
@@ -427,7 +430,7 @@ export class Proxy implements ClientHost, LoginHost {
   // ClientHost
 
   now(): number {
-    return this.world.clock.now();
+    return this.turn.now();
   }
 
   acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null {
@@ -547,7 +550,7 @@ export class Proxy implements ClientHost, LoginHost {
       statements: this.statements,
       random: this.world.random,
       log: this.log,
-      now: () => this.world.clock.now(),
+      turn: this.turn,
       after: (ms, task) => void this.world.clock.after(ms, task),
       limits: () => this.#limitsOf(database, user),
       shared: [database.limit, this.#userOf(user).limit],

@@ -19,6 +19,7 @@ import { Outbox } from './outbox.ts';
 import { Reported } from './reported.ts';
 import { NO_SETTINGS, type SessionSettings } from './settings.ts';
 import type { Statement, StatementRegistry } from './statements.ts';
+import type { TurnClock } from './turn-clock.ts';
 
 /** A frame whose body must be read is collected up to this size; a larger one is passed on unread. */
 const COLLECT_BYTES_MAX = 1024 * 1024;
@@ -77,6 +78,7 @@ export interface LinkedClient {
 /** What a server connection needs to know of its pool. */
 export interface ServerOwner {
   readonly statements: StatementRegistry;
+  readonly turn: TurnClock;
   /** Closed, by whichever side. */
   serverClosed(server: ServerConnection, reason: string): void;
   serverRecovered(server: ServerConnection): void;
@@ -214,7 +216,7 @@ export class ServerConnection implements ConnectionHandler {
 
   unlink(now: number): void {
     this.client = null;
-    this.#between.length = 0;
+    if (this.#between.length > 0) this.#between.length = 0;
     this.state = 'idle';
     this.listens = false;
     this.lastUsedAt = now;
@@ -355,8 +357,18 @@ export class ServerConnection implements ConnectionHandler {
 
   data(chunk: Uint8Array): void {
     if (this.state === 'closed') return;
+    const { turn } = this.owner;
+    turn.begin();
+    try {
+      this.#received(asBuffer(chunk));
+    } finally {
+      turn.end();
+    }
+  }
+
+  #received(chunk: Buffer): void {
     this.owner.countReceived(chunk.length);
-    let buffer = asBuffer(chunk);
+    let buffer = chunk;
     if (this.#partial.length > 0) {
       buffer = Buffer.concat([this.#partial, buffer]);
       this.#partial = NO_BYTES;
