@@ -91,5 +91,8 @@ INSERT INTO days SELECT i, at::date, at, at AT TIME ZONE 'UTC'
     FROM generate_series(1, 120) i) s;
 INSERT INTO days VALUES (0, null, null, null), (-1, '2024-02-29', '2024-02-29 23:59:59.999999', '2024-12-30 00:00:00+00'),
   (-2, '2021-01-03', '2020-12-31', '1969-12-31 23:59:59.5+00'), (-3, '2000-12-31', '2000-01-01', '9999-12-31 23:59:59+00');
+CREATE TABLE nothing ();
+INSERT INTO nothing DEFAULT VALUES;
+INSERT INTO nothing DEFAULT VALUES;
 CREATE VIEW seen AS SELECT * FROM parents;
 `;

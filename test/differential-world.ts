@@ -136,7 +136,10 @@ export class DifferentialWorld implements AsyncDisposable {
         [column.name, column.typeOid, column.typmod, column.typeLength, column.tableOid, column.attnum].join(' '),
       ),
       rows: rows.map((row) =>
-        row.map((value, index) => (value === null ? null : readText(readerOf(plan, index), value))),
+        // Rows without columns have one in SQLite.
+        row
+          .slice(0, plan.columns.length)
+          .map((value, index) => (value === null ? null : readText(readerOf(plan, index), value))),
       ),
     };
   }

@@ -33,8 +33,21 @@ function integerArithmetic(t: Translation, name: string, a: Expression, b: Expre
       });
     }
   }
+  if (isCounting(t, name, a, b)) {
+    return derived(t.draft.facts(typeOid), [a, b], () => `(${a.value()} ${name} ${b.value()})`);
+  }
   const guard = name === '/' || name === '%' ? () => `${b.value()} <> 0` : () => 'TRUE';
   return checked(t, typeOid, [a, b], () => `(${a.value()} ${name} ${b.value()})`, guard);
+}
+
+/** Steps of a recursion that counts: it would take millions of them to leave the type. */
+const STEP_MAX = 1_000;
+
+/** `n + 1` of a recursion's column that starts at a small constant. */
+function isCounting(t: Translation, name: string, a: Expression, b: Expression): boolean {
+  if (t.draft.isRecursing === 0 || (name !== '+' && name !== '-') || b.constant === null || a.column === null)
+    return false;
+  return t.draft.counters.has(a.value()) && Math.abs(Number(t.draft.bake(b.constant))) <= STEP_MAX;
 }
 
 function numericArithmetic(t: Translation, name: string, left: Expression, right: Expression): Expression {

@@ -10,6 +10,7 @@ import { NEED_TIMEZONE_UTC, type SessionValue } from './plan.ts';
 import { callAggregate, callFunction, isAggregate } from './proven.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
+import { windowCall } from './windows.ts';
 
 /** A FuncCall node: a function or an aggregate. */
 export function call(t: Translation, fields: Fields, scope: Scope): Expression {
@@ -18,12 +19,12 @@ export function call(t: Translation, fields: Fields, scope: Scope): Expression {
     throw new Forward('unproven-function', 'a function of another schema');
   }
   const name = path[path.length - 1] as string;
-  if (fields['over'] !== undefined) throw new Forward('unproven-syntax', 'a window function');
   if (fields['agg_within_group'] === true || fields['agg_order'] !== undefined || fields['func_variadic'] === true) {
     throw new Forward('unproven-syntax', `${name} with ORDER BY or VARIADIC`);
   }
   if (path.length === 1) t.draft.requireBuiltIn('function', name);
   const nodes = list(fields['args']);
+  if (fields['over'] !== undefined) return windowCall(t, name, nodes, fields, scope);
   if (isAggregate(name)) return aggregate(t, name, nodes, fields, scope);
   if (fields['agg_distinct'] === true || fields['agg_filter'] !== undefined || fields['agg_star'] === true) {
     throw new Forward('unproven-syntax', `${name} as an aggregate`);

@@ -120,7 +120,7 @@ export function collate(t: Translation, fields: Fields, scope: Scope): Expressio
  * `CASE WHEN true THEN a.v ELSE 'x' END` has that of a.v. Where that could matter the core is asked: `isFoldable` says
  * whether a constant may decide which of them it is.
  */
-function commonTypmod(results: readonly Expression[], isFoldable: boolean): number {
+export function commonTypmod(results: readonly Expression[], isFoldable: boolean): number {
   refuseDomains(results);
   const first = results[0]?.typmod ?? -1;
   if (results.every((result) => result.typmod === first)) return first;

@@ -28,15 +28,21 @@ export function compare(operator: ComparisonOperator, left: Term, right: Term, d
   if (operator === '=' && [left, right].some((side) => isUntyped(side) && side.untyped === 'null')) {
     throw new Forward('unproven-syntax', '= NULL');
   }
-  const [a, b] = operands(left, right, draft);
   const isEquality = operator === '=' || operator === '<>';
-  requireComparable(a, b, isEquality);
+  const [a, b] = comparable(left, right, isEquality, draft);
   const sqlOf = (operand: Expression): (() => string) => (isEquality ? keyOf(operand) : () => orderKey(operand, draft));
   const sqlA = sqlOf(a);
   const sqlB = sqlOf(b);
   return derived(draft.facts(OID.bool), [a, b], () => `(${sqlA()} ${operator} ${sqlB()})`, {
     equality: operator === '=' ? { left: a, right: [b] } : null,
   });
+}
+
+/** Both operands of a comparison, whose collation allows it. */
+export function comparable(left: Term, right: Term, isEquality: boolean, draft: Draft): [Expression, Expression] {
+  const [a, b] = operands(left, right, draft);
+  requireComparable(a, b, isEquality);
+  return [a, b];
 }
 
 /** `left IS [NOT] DISTINCT FROM right`. */

@@ -54,3 +54,15 @@ export function booleanTest(t: Translation, fields: Fields, scope: Scope): Expre
     nullable: false,
   });
 }
+
+export type Quantifier = 'any' | 'all';
+
+/**
+ * What ANY or ALL comes to: decided by one row that is true (false), else NULL when one is NULL. `verdicts` is a SELECT of
+ * one column `v`, a comparison for each row.
+ */
+export function quantifiedSql(quantifier: Quantifier, verdicts: string): string {
+  const decided = quantifier === 'any' ? 'WHEN max(v) = 1 THEN 1' : 'WHEN min(v) = 0 THEN 0';
+  const otherwise = quantifier === 'any' ? 0 : 1;
+  return `(SELECT CASE ${decided} WHEN count(*) > count(v) THEN NULL ELSE ${otherwise} END FROM (${verdicts}))`;
+}

@@ -105,6 +105,12 @@ export class Draft {
   #relationCount = 0;
   /** Constants may be lifted only where no decision and no comparison of expressions depends on their value. */
   lifting = false;
+  /** Depth of recursive queries whose step is being translated. */
+  isRecursing = 0;
+  /** SQL of columns of a recursion that start at a small constant: counted up in small steps they never overflow. */
+  readonly counters = new Set<string>();
+  /** Queries that must give at most one row, wherever they stand: SQL that fails otherwise, to be computed in any case. */
+  readonly guards: string[] = [];
   /** True while translating what Postgres and SQLite both compute for exactly the rows of the result. */
   isEveryRowComputed = false;
 

@@ -70,15 +70,27 @@ export function registerFunctions(sqlite: Sqlite): void {
     json === null || index === null ? null : jsonElement(json as string, Number(index)),
   );
   sqlite.function('skerry_json_text', (part) => (part === null ? null : jsonText(part as string)));
-  sqlite.aggregate<Decimal | typeof NAN | null>('skerry_sum', {
-    start: () => null,
-    step: (sum, text) => {
-      if (text === null || sum === NAN) return sum;
-      if (text === NAN) return NAN;
-      const value = parseDecimal(text as string);
-      return sum === null ? value : add(sum, value);
+  sqlite.aggregate<Sum>('skerry_sum', {
+    start: () => ({ count: 0, nans: 0, sum: null }),
+    step: (state, text) => {
+      if (text === null) return state;
+      state.count += 1;
+      if (text === NAN) state.nans += 1;
+      else {
+        const value = parseDecimal(text as string);
+        state.sum = state.sum === null ? value : add(state.sum, value);
+      }
+      return state;
     },
-    result: (sum) => (sum === null || sum === NAN ? sum : formatDecimal(sum)),
+    // A row leaves a window. The scale stays: where that would show, the planner does not come here.
+    inverse: (state, text) => {
+      if (text === null) return state;
+      state.count -= 1;
+      if (text === NAN) state.nans -= 1;
+      else state.sum = subtract(state.sum as Decimal, parseDecimal(text as string));
+      return state;
+    },
+    result: ({ count, nans, sum }) => (count === 0 ? null : nans > 0 ? NAN : formatDecimal(sum as Decimal)),
   });
   for (const [name, sign] of [
     ['skerry_min', -1],
@@ -97,6 +109,14 @@ export function registerFunctions(sqlite: Sqlite): void {
 }
 
 const ASCII = /^[\x00-\x7f]*$/;
+
+interface Sum {
+  /** Values but NULL, and how many of them are NaN. */
+  count: number;
+  nans: number;
+  /** Of the others. */
+  sum: Decimal | null;
+}
 
 interface Extreme {
   readonly text: SqliteValue;

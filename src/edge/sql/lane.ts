@@ -3,7 +3,7 @@
 import type { TableImage } from '../../contracts/catalogue.ts';
 import { OID } from '../../pg/oid.ts';
 import type { Catalogue } from '../../replica/catalogue.ts';
-import type { Conjunct, Query } from './select.ts';
+import type { Conjunct, Query } from './query.ts';
 import type { Relation } from './scope.ts';
 
 /** Rows that the fast lane may touch, each found by an index. */
@@ -15,9 +15,17 @@ export interface Lane {
   readonly rowsMax: number | null;
 }
 
+/** Whether a query gives at most one row, whatever the data. Outer relations stand at one row while it is computed. */
+export function isSingleRow(query: Query, catalogue: Catalogue): boolean {
+  if (query.limit !== null && query.limit <= 1) return true;
+  if (query.isCompound) return false;
+  if (query.hasAggregates) return !query.isGrouped;
+  return lookups(query, catalogue) === 1;
+}
+
 export function laneOf(query: Query, catalogue: Catalogue): Lane {
   const touched =
-    query.hasSubqueries || query.relations.some((relation) => relation.table === null)
+    query.inner.length > 0 || query.isCompound || query.relations.some((relation) => relation.table === null)
       ? null
       : lookups(query, catalogue);
   const rows = query.hasAggregates && !query.isGrouped ? 1 : touched;
@@ -28,7 +36,7 @@ export function laneOf(query: Query, catalogue: Catalogue): Lane {
 
 /** Rows touched when every relation is looked up by a unique key, constants first; null when one is not. */
 function lookups(query: Query, catalogue: Catalogue): number | null {
-  const bound = new Set<number>();
+  const bound = new Set<number>(query.outer);
   let rows = 1;
   let isProgressing = true;
   while (isProgressing) {
@@ -42,7 +50,7 @@ function lookups(query: Query, catalogue: Catalogue): number | null {
       isProgressing = true;
     }
   }
-  return bound.size === query.relations.length ? rows : null;
+  return query.relations.every((relation) => bound.has(relation.id)) ? rows : null;
 }
 
 function lookupRows(
@@ -51,9 +59,10 @@ function lookupRows(
   bound: ReadonlySet<number>,
   catalogue: Catalogue,
 ): number | null {
+  if (relation.table === null) return relation.isSingle === true ? 1 : null;
   const fixed = fixedColumns(relation, conjuncts, bound);
   let best: number | null = null;
-  for (const key of uniqueKeys(relation.table as TableImage, catalogue)) {
+  for (const key of uniqueKeys(relation.table, catalogue)) {
     let rows = 1;
     for (const attnum of key) rows *= fixed.get(attnum) ?? Number.POSITIVE_INFINITY;
     if (Number.isFinite(rows) && (best === null || rows < best)) best = rows;
@@ -110,7 +119,7 @@ function isIndexable(table: TableImage, attnum: number, catalogue: Catalogue): b
 
 /** `SELECT … FROM t [ORDER BY indexed] LIMIT few`: the first rows of a table or of an index. */
 function isShortScan(query: Query, catalogue: Catalogue): boolean {
-  if (query.relations.length === 0) return true;
+  if (query.relations.length === 0) return query.inner.length === 0;
   const relation = query.relations[0] as Relation;
   const { table } = relation;
   const isPlain =
@@ -118,7 +127,7 @@ function isShortScan(query: Query, catalogue: Catalogue): boolean {
     table !== null &&
     !query.hasAggregates &&
     !query.isDistinct &&
-    !query.hasSubqueries &&
+    query.inner.length === 0 &&
     !query.hasOffset &&
     query.limit !== null &&
     query.limit <= FAST_ROWS_MAX &&

@@ -3,9 +3,17 @@
 import { OID } from '../../pg/oid.ts';
 import { isArrayElement } from './bind.ts';
 import { coerce, commonType, typed, untypedTo } from './coerce.ts';
-import { compare, keyOf } from './compare.ts';
-import { all } from './conditions.ts';
-import { type Expression, type Term, derived, isUntyped, mergeCollations, requireDeterministic } from './expression.ts';
+import { type ComparisonOperator, compare, keyOf, orderKey } from './compare.ts';
+import { all, type Quantifier, quantifiedSql } from './conditions.ts';
+import {
+  type Expression,
+  type Term,
+  derived,
+  isUntyped,
+  mergeCollations,
+  requireC,
+  requireDeterministic,
+} from './expression.ts';
 import { Forward } from './forward.ts';
 import { type Fields, type Node, list, parameterIndex } from './parse.ts';
 import type { Scope } from './scope.ts';
@@ -51,8 +59,16 @@ function inTerms(t: Translation, negated: boolean, left: Term, items: readonly T
   );
 }
 
-/** `x = ANY (array)`, `x <> ALL (array)`. */
-export function anyArray(t: Translation, negated: boolean, fields: Fields, scope: Scope): Expression {
+/** `x op ANY (array)`, `x op ALL (array)`. */
+export function anyArray(
+  t: Translation,
+  operator: ComparisonOperator,
+  quantifier: Quantifier,
+  fields: Fields,
+  scope: Scope,
+): Expression {
+  const negated = operator === '<>' && quantifier === 'all';
+  const isMembership = negated || (operator === '=' && quantifier === 'any');
   const left = t.term(fields['lexpr'] as Node, scope);
   let node = fields['rexpr'] as Node;
   let written = 0;
@@ -63,9 +79,11 @@ export function anyArray(t: Translation, negated: boolean, fields: Fields, scope
     node = node['TypeCast']['arg'] as Node;
   }
   if (node['A_ArrayExpr'] !== undefined) {
+    const nodes = list(node['A_ArrayExpr']['elements']);
+    if (!isMembership) return comparedList(t, operator, quantifier, left, written, nodes, scope);
     return anyList(t, negated, left, written, list(node['A_ArrayExpr']['elements']), scope);
   }
-  if (node['ColumnRef'] !== undefined && written === 0 && !negated)
+  if (node['ColumnRef'] !== undefined && written === 0 && isMembership && !negated)
     return anyOfColumn(t, left, t.expression(node, scope));
   if (isUntyped(left)) throw new Forward('unproven-operator', '= ANY of a constant without type');
   const { catalogue } = t.draft;
@@ -99,12 +117,39 @@ export function anyArray(t: Translation, negated: boolean, fields: Fields, scope
     t.draft.check(constant, 'array', arrayOid);
     array = () => t.draft.constant(constant, 'array', arrayOid, lifting);
   }
+  if (!isMembership) {
+    const isEquality = operator === '=' || operator === '<>';
+    if (!isEquality) requireC(left.collation);
+    if (elementFamily === 'enum' && !isEquality) throw new Forward('unproven-operator', 'ANY of ordered enums');
+    const sql = isEquality ? keyOf(left) : (): string => orderKey(left, t.draft);
+    return derived(t.draft.facts(OID.bool), [left], () =>
+      quantifiedSql(quantifier, `SELECT (${sql()} ${operator} value) AS v FROM json_each(${array()})`),
+    );
+  }
   const key = keyOf(left);
   return derived(
     t.draft.facts(OID.bool),
     [left],
     () => `(${key()} ${negated ? 'NOT IN' : 'IN'} (SELECT value FROM json_each(${array()})))`,
   );
+}
+
+/** `x op ANY (ARRAY[a, b])` where the operator is not the one of IN: each element is compared. */
+function comparedList(
+  t: Translation,
+  operator: ComparisonOperator,
+  quantifier: Quantifier,
+  left: Term,
+  written: number,
+  nodes: readonly Node[],
+  scope: Scope,
+): Expression {
+  if (written !== 0 || nodes.length === 0 || isUntyped(left))
+    throw new Forward('unproven-operator', `${operator} ANY of this array`);
+  const terms = nodes.map((node) => t.term(node, scope));
+  const element = commonType(terms);
+  const parts = terms.map((term) => compare(operator, left, coerce(term, element, t.draft), t.draft));
+  return all(t, quantifier === 'any' ? 'OR' : 'AND', parts);
 }
 
 /** `x = ANY (column)`: elements whose texts are equal exactly when they are. */

@@ -11,6 +11,7 @@ import { Forward } from './forward.ts';
 import { anyArray, inList } from './membership.ts';
 import { type Fields, type Node, list, names, parameterIndex } from './parse.ts';
 import { asciiCase } from './proven.ts';
+import { rowOperator } from './rows.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
 
@@ -25,6 +26,8 @@ export function operator(t: Translation, fields: Fields, scope: Scope): Term {
   }
   // BETWEEN and the like are made of others, which are looked at where they are compared.
   t.draft.requireBuiltIn('operator', kind === 'AEXPR_NULLIF' ? '=' : name);
+  const ofRows = rowOperator(t, name, fields, scope);
+  if (ofRows !== null) return ofRows;
   switch (kind) {
     case 'AEXPR_OP':
       return plainOperator(t, name, fields, scope);
@@ -48,11 +51,9 @@ export function operator(t: Translation, fields: Fields, scope: Scope): Term {
     case 'AEXPR_IN':
       return inList(t, name === '<>', fields, scope);
     case 'AEXPR_OP_ANY':
-      if (name !== '=') break;
-      return anyArray(t, false, fields, scope);
     case 'AEXPR_OP_ALL':
-      if (name !== '<>') break;
-      return anyArray(t, true, fields, scope);
+      if (!isComparison(name)) break;
+      return anyArray(t, name, kind === 'AEXPR_OP_ANY' ? 'any' : 'all', fields, scope);
     case 'AEXPR_ILIKE':
       return like(t, true, name === '!~~*', fields, scope);
     case 'AEXPR_LIKE':

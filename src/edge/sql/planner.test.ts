@@ -273,7 +273,7 @@ describe('scripts', () => {
     expect(forwarded(`SELECT ${'('.repeat(400)}1${' + 1)'.repeat(400)}`).reason).toBe('too-long');
     expect(
       forwarded(
-        `SELECT ${Array.from({ length: 40 }, (_, index) => `(SELECT count(*) FROM users u${index})`).join(', ')}`,
+        `SELECT ${Array.from({ length: 70 }, (_, index) => `(SELECT count(*) FROM users u${index})`).join(', ')}`,
       ).reason,
     ).toBe('too-long');
     expect(forwarded('SELECT 1\u0000').reason).toBe('syntax-error');

@@ -20,7 +20,8 @@ import type {
   Script,
 } from './plan.ts';
 import { PlanCache } from './plan-cache.ts';
-import { type OutputColumn, SelectPlanner } from './select.ts';
+import { type OutputColumn, outputsOf } from './query.ts';
+import { SelectPlanner } from './select.ts';
 import { sessionStatement } from './session-statements.ts';
 import { NO_SHADOWS, type Shadows } from './shadows.ts';
 import { typeByName, typeLength } from './types.ts';
@@ -289,11 +290,16 @@ function planSelect(
     searchPath: path,
     liftable: new Map(normalized.starts.map((start, index) => [start, index])),
   });
-  const query = new SelectPlanner({ draft, session, offset: context.offset }).select(select, null);
-  const columns = query.outputs.map(columnPlan);
+  const query = new SelectPlanner({ draft, session, offset: context.offset }).statement(select);
+  const outputs = outputsOf(query);
+  const columns = outputs.map(columnPlan);
   // Names make the rows whole also for those who read them as objects, where two columns of one name would be one.
-  const sql = query.sql(
-    query.outputs.map(({ expression }, index) => `${outputSql(expression.typeOid, expression.value())} AS o${index}`),
+  const sql = guarded(
+    query.sql(
+      outputs.map(({ expression }, index) => `${outputSql(expression.typeOid, expression.value())} AS o${index}`),
+    ),
+    outputs.length,
+    draft.guards,
   );
   if (sql.length > SQL_LENGTH_MAX) throw new Forward('too-long', 'the statement grows too long');
   const unknown = draft.parameterTypes.findIndex((typeOid) => typeOid === 0 || typeOid === OID.unknown);
@@ -314,6 +320,20 @@ function planSelect(
     rowsMax,
   };
   return { plan, baked: draft.baked() };
+}
+
+/**
+ * A text that fails when a guard is true. LIMIT is computed once before the first row, whatever else the plan does; what is
+ * around keeps the order.
+ */
+function guarded(sql: string, width: number, guards: readonly string[]): string {
+  if (guards.length === 0) return sql;
+  const names = Array.from({ length: width }, (_, index) => `o${index}`);
+  // abs() of the smallest integer is SQLite's own overflow error; what is added keeps it from being computed beforehand.
+  const count = guards
+    .map((guard) => `WHEN ${guard} THEN abs(-9223372036854775807 - 1 + (${guard} IS NULL))`)
+    .join(' ');
+  return `SELECT ${width === 0 ? '1' : names.join(', ')} FROM (${sql}) LIMIT CASE ${count} ELSE -1 END`;
 }
 
 /** SQLite text of one plan. */

@@ -2,7 +2,8 @@
 
 import type { Draft, Expression } from './expression.ts';
 import { Forward } from './forward.ts';
-import type { Found, Relation, RelationColumn, Scope } from './scope.ts';
+import { list, names, type Node } from './parse.ts';
+import type { Found, Namespace, Relation, RelationColumn, Scope } from './scope.ts';
 
 /** A column that stands in FROM under this name alone; null when there is none. */
 export function unqualified(scope: Scope, name: string): Found | null {
@@ -30,8 +31,19 @@ export function findRelation(scope: Scope, path: readonly string[]): Relation | 
   return found[0] ?? null;
 }
 
+/** What a name stands for, as it is once all joins of its level are known. */
+export function foundExpression(draft: Draft, found: Found, { relations }: Namespace): Expression {
+  if ('column' in found) return columnExpression(draft, found.relation, found.column);
+  const { expression } = found;
+  const isOptional = relations.some((relation) => relation.isOptional && expression.relations.has(relation.id));
+  return isOptional ? { ...expression, nullable: true } : expression;
+}
+
 /** A relation's column as an expression. */
 export function columnExpression(draft: Draft, relation: Relation, column: RelationColumn): Expression {
+  if (column.expression !== undefined) {
+    return { ...column.expression, nullable: column.expression.nullable || relation.isOptional };
+  }
   if (!column.isReplicated) throw new Forward('column-not-replicated', `column "${column.name}" is not here`);
   const facts = draft.facts(column.typeOid);
   const key = column.key;
@@ -61,4 +73,12 @@ export function columnExpression(draft: Draft, relation: Relation, column: Relat
     constant: null,
     equality: null,
   };
+}
+
+/** Path before `.*`, empty for a bare `*`; null when the node is something else. */
+export function starOf(node: Node): string[] | null {
+  const fields = list(node['ColumnRef']?.['fields']);
+  const last = fields[fields.length - 1];
+  if (last === undefined || !('A_Star' in last)) return null;
+  return names(fields.slice(0, -1)) ?? [];
 }

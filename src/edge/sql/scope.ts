@@ -5,6 +5,7 @@ import { quoteAlways } from '../../pg/identifier.ts';
 import type { Catalogue } from '../../replica/catalogue.ts';
 import { sqlColumnName, sqlTableName } from '../../replica/layout.ts';
 import { codecOf } from '../../replica/values.ts';
+import type { CarriedColumn } from './derived.ts';
 import type { Collation, Expression } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Fields } from './parse.ts';
@@ -26,20 +27,24 @@ export interface RelationColumn {
   readonly attnum: number;
   readonly notNull: boolean;
   readonly isReplicated: boolean;
+  /** Set when it is what a join's alias calls something that is more than a column. */
+  readonly expression?: Expression;
 }
 
 /** Something in FROM that columns may be asked of. */
 export interface Relation {
   readonly id: number;
-  /** Name it is called by. */
-  readonly alias: string;
+  /** Name it is called by; one that nobody can write once a join's alias hides it. */
+  alias: string;
   /** Schema, when a plain table without alias: `schema.table.column` works then. */
-  readonly schema: string | null;
+  schema: string | null;
   readonly columns: readonly RelationColumn[];
   /** For the lane; null for subqueries. */
   readonly table: TableImage | null;
   /** On the side of an outer join that may be missing. Set while FROM is read. */
   isOptional: boolean;
+  /** A query that gives at most one row. */
+  readonly isSingle?: boolean;
 }
 
 /** A column as names without a relation, and `*`, see it: USING makes one of two. */
@@ -70,13 +75,36 @@ export interface Scope {
   aggregates: 'allowed' | 'refused';
   /** Queries of this level's WITH, by name. */
   readonly subqueries: ReadonlyMap<string, CommonTable>;
+  /** Texts of what this select of several grouping sets does not group by: NULL there. */
+  nulled: ReadonlySet<string>;
+  /** Definitions of the WINDOW clause, by name; null where window functions may not stand. */
+  windows: ReadonlyMap<string, Fields> | null;
 }
 
+/** A query of WITH, once it is planned. */
 export interface CommonTable {
-  readonly select: Fields;
-  /** Those written before it, which it sees. */
-  readonly before: ReadonlyMap<string, CommonTable>;
-  uses: number;
+  /** Name in SQLite; its columns are c0, c1 … there. */
+  readonly sqlName: string;
+  readonly columns: readonly CarriedColumn[];
+  /** Why it may not be read here; null when it may. */
+  readonly refused: string | null;
+  /** It gives at most one row. */
+  readonly isSingle?: boolean;
+  /** While it is being defined: columns that start at a small constant. */
+  readonly counters?: readonly boolean[];
+}
+
+export function emptyScope(): Scope {
+  return {
+    parent: null,
+    namespace: { relations: [], visible: [] },
+    grouped: null,
+    determined: new Set(),
+    aggregates: 'refused',
+    subqueries: new Map(),
+    nulled: new Set(),
+    windows: null,
+  };
 }
 
 /** Finds a table. Throws Forward when it is not one whose rows are all here. */

@@ -5,12 +5,13 @@ import { call, sessionValue } from './calls.ts';
 import { caseOf, coalesce, collate, extreme } from './choices.ts';
 import { cast, constantOf, typed, untypedTo } from './coerce.ts';
 import { booleanOf, booleanTest, nullTest } from './conditions.ts';
-import { type Draft, type Expression, isUntyped, type Term } from './expression.ts';
+import { type Draft, derived, type Expression, isUntyped, type Term } from './expression.ts';
 import { Forward } from './forward.ts';
 import { operator } from './operators.ts';
 import { type Fields, list, names, type Node } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
-import { columnExpression, qualified, unqualified } from './resolve.ts';
+import { foundExpression, qualified, unqualified } from './resolve.ts';
+import { rowNullTest, rowOf } from './rows.ts';
 import type { Scope } from './scope.ts';
 import { sublink } from './sublinks.ts';
 import type { SubquerySql, Translation } from './translation.ts';
@@ -58,6 +59,7 @@ export class Translator implements Translation {
     try {
       const term = this.#term(node, scope);
       if (isUntyped(term) || !term.isUngrouped || scope.grouped === null) return term;
+      if (scope.nulled.has(term.value())) return nulled(term);
       return scope.grouped.has(term.value()) ? { ...term, isUngrouped: false } : term;
     } finally {
       this.#depth -= 1;
@@ -80,8 +82,11 @@ export class Translator implements Translation {
         return operator(this, fields, scope);
       case 'BoolExpr':
         return booleanOf(this, fields, scope);
-      case 'NullTest':
-        return nullTest(this, fields, scope);
+      case 'NullTest': {
+        const row = rowOf(fields['arg'] as Node);
+        const isNot = fields['nulltesttype'] === 'IS_NOT_NULL';
+        return row === null ? nullTest(this, fields, scope) : rowNullTest(this, row, isNot, scope);
+      }
       case 'BooleanTest':
         return booleanTest(this, fields, scope);
       case 'CaseExpr':
@@ -98,6 +103,8 @@ export class Translator implements Translation {
         return sessionValue(this, fields);
       case 'SubLink':
         return sublink(this, fields, scope);
+      case 'GroupingFunc':
+        return this.#grouping(fields, scope);
       default:
         throw new Forward('unproven-syntax', kind);
     }
@@ -110,8 +117,7 @@ export class Translator implements Translation {
     for (let level: Scope | null = scope; level !== null; level = level.parent) {
       const found = path.length === 1 ? unqualified(level, name) : qualified(level, path);
       if (found === null) continue;
-      const expression =
-        'expression' in found ? found.expression : columnExpression(this.draft, found.relation, found.column);
+      const expression = foundExpression(this.draft, found, level.namespace);
       const isDetermined = expression.column !== null && level.determined.has(expression.column.relation);
       const isFree = level.grouped !== null && level.aggregates === 'allowed' && !isDetermined;
       if (!isFree || level.grouped?.has(expression.value())) return expression;
@@ -120,6 +126,24 @@ export class Translator implements Translation {
       return { ...expression, isUngrouped: true };
     }
     throw new Forward('unknown-column', `column "${path.join('.')}" is not known here`);
+  }
+
+  /** GROUPING (a, b): which of them this grouping set leaves out. */
+  #grouping(fields: Fields, scope: Scope): Expression {
+    if (scope.grouped === null || scope.aggregates !== 'allowed')
+      throw new Forward('unproven-syntax', 'GROUPING where nothing is grouped');
+    const { grouped, nulled: left } = scope;
+    const known: Scope = { ...scope, nulled: new Set(), grouped: new Set([...grouped, ...left]) };
+    let bits = 0;
+    for (const node of list(fields['args'])) {
+      const argument = this.expression(node, known).value();
+      if (!known.grouped?.has(argument))
+        throw new Forward('unproven-syntax', 'GROUPING of something that is not grouped');
+      bits = bits * 2 + (left.has(argument) ? 1 : 0);
+    }
+    const value = derived(this.draft.facts(OID.int4), [], () => String(bits), { nullable: false });
+    // No constant: it is another number in the rows of another set.
+    return { ...value, relations: new Set(scope.namespace.relations.map((relation) => relation.id)) };
   }
 
   #constant(fields: Fields): Term {
@@ -209,4 +233,12 @@ function numberType(digits: string): number {
   const value = BigInt(digits);
   if (BigInt.asIntN(32, value) === value) return OID.int4;
   return BigInt.asIntN(64, value) === value ? OID.int8 : OID.numeric;
+}
+
+/** A grouped expression in a grouping set without it. */
+function nulled(term: Expression): Expression {
+  return {
+    ...derived(term.facts, [], () => 'NULL', { typmod: term.typmod, collation: term.collation }),
+    relations: term.relations,
+  };
 }

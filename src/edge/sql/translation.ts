@@ -10,7 +10,8 @@ export const OPERANDS_COUNT_MAX = 400;
 
 /** What a subquery is to the expression it stands in. */
 export interface SubquerySql {
-  readonly sql: string;
+  /** Text that gives these columns. */
+  readonly sql: (columns: readonly string[]) => string;
   readonly columns: readonly Expression[];
   /** At most one row, whatever the data. */
   readonly isSingleRow: boolean;
