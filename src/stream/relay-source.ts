@@ -12,7 +12,10 @@ import { PUBLICATION_MESSAGE_PREFIX } from './source/setup-sql.ts';
 import { readLogicalMessage, TAG_MESSAGE } from './frames.ts';
 import type { StreamPositions, StreamReceiver } from './upstream.ts';
 
-/** An idle position is written down this often at most. */
+/**
+ * While transactions come, a position between them is passed on after this, unless a transaction has passed it on by then: the
+ * core tells one after each commit, and each is a packet for each subscriber. Between two marks lies as much.
+ */
 const MARK_EVERY_MS = 50;
 
 /** I5 in one place: what the upstream may forget is what every required copy here has made durable. */
@@ -28,13 +31,20 @@ export interface HubFeederOptions {
   readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
 }
 
+/** What is needed of the hub. */
+export interface FeederHub extends Pick<Hub, 'endLsn' | 'record' | 'flush'> {
+  readonly log: Pick<Hub['log'], 'adoptBig' | 'durableLsn' | 'roomy' | 'onRoom'>;
+}
+
 export class HubFeeder implements StreamReceiver {
-  readonly #hub: Hub;
+  readonly #hub: FeederHub;
   readonly #clock: Clock;
   readonly #assembler: Assembler;
   #upstreamLsn: Lsn;
   #idleLsn: Lsn = 0n;
   #markTimer: Disposable | null = null;
+  /** Where the stream was when it was last looked at for marks: elsewhere now, transactions have come. */
+  #lookedLsn: Lsn;
   #publicationChanged = false;
   #heard = false;
   /** Called at the first sign of life of the connection. */
@@ -42,12 +52,13 @@ export class HubFeeder implements StreamReceiver {
 
   constructor(
     deps: { readonly disk: Disk; readonly clock: Clock; readonly log: Log },
-    hub: Hub,
+    hub: FeederHub,
     options: HubFeederOptions,
   ) {
     this.#hub = hub;
     this.#clock = deps.clock;
     this.#upstreamLsn = hub.endLsn;
+    this.#lookedLsn = hub.endLsn;
     const sink: AssemblerSink = {
       record: (record) => hub.record(record),
       adoptBig: (path, endLsn, bytes) => hub.log.adoptBig(path, endLsn, bytes),
@@ -88,10 +99,23 @@ export class HubFeeder implements StreamReceiver {
     if (!this.#assembler.idle || lsn <= this.#assembler.position) return;
     this.#idleLsn = lsn;
     if (this.#markTimer !== null) return;
-    this.#mark();
+    // An idle stream moves at once; behind a transaction there is mostly another one soon.
+    if (this.#assembler.position === this.#lookedLsn) this.#mark();
+    this.#markLater(lsn);
+  }
+
+  /** Looks after a while whether a transaction has passed `lsn` on. */
+  #markLater(lsn: Lsn): void {
+    this.#lookedLsn = this.#assembler.position;
     this.#markTimer = this.#clock.after(MARK_EVERY_MS, () => {
       this.#markTimer = null;
-      if (this.#assembler.idle) this.#mark();
+      if (!this.#assembler.idle) return;
+      if (this.#assembler.position < lsn || this.#assembler.position === this.#lookedLsn) {
+        this.#mark();
+        this.#lookedLsn = this.#assembler.position;
+      } else if (this.#idleLsn > this.#assembler.position) {
+        this.#markLater(this.#idleLsn);
+      }
     });
   }
 
