@@ -77,6 +77,10 @@ const up = {
       default: 10_000,
       help: 'Time that one process may take to stop in order before it is killed.',
     }),
+    hungTimeoutMs: duration({
+      default: 30_000,
+      help: 'A relay or edge that has served and does not answer on its HTTP port for so long is killed and started again; 0 is never.',
+    }),
   },
 } satisfies Group;
 

@@ -20,10 +20,13 @@ export interface RoleUnitOptions {
   readonly logLine: (line: string) => void;
   /** Time it may take to stop in order. */
   readonly stopTimeoutMs: number;
+  /** See `Unit.answers`. */
+  readonly answers?: (withinMs: number) => Promise<boolean>;
 }
 
 export function roleUnit(options: RoleUnitOptions): Unit {
-  return { name: options.name, start: () => Promise.resolve(startRole(options)) };
+  const { name, answers } = options;
+  return { name, start: () => Promise.resolve(startRole(options)), ...(answers === undefined ? {} : { answers }) };
 }
 
 function startRole(options: RoleUnitOptions): RunningUnit {

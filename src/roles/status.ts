@@ -38,6 +38,21 @@ export async function askStatus(world: World, http: Http, clock: Clock): Promise
   );
 }
 
+/** Whether a role answers at all; what it says does not matter. */
+export async function answersHttp(
+  http: Http,
+  place: Place,
+  tls: { readonly ca?: string },
+  timeoutMs: number,
+): Promise<boolean> {
+  try {
+    await http.request(`${place.http}/status`, { timeoutMs, tls });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Whom to trust when asking the roles of this world over https. */
 export function worldTls(world: World): { readonly ca?: string } {
   const ca = world.tls === null ? null : readTextFile(world.tls.ca);

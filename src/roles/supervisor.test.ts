@@ -83,6 +83,34 @@ describe('supervisor', () => {
     await supervisor.stop(never);
   });
 
+  test('a unit that answers no more is killed and started again; one that is slow once is not', async () => {
+    const events: UnitEvent[] = [];
+    const { unit, starts } = fakeUnit('edge-0', []);
+    // The first unit answers, misses two questions, answers, and then never again; the second one answers.
+    const answers = [true, false, false, true, false, false, false, false];
+    let now = 0;
+    const clock: Clock = { ...fastClock([]), now: () => now };
+    const supervisor = new Supervisor({ clock, random, event: (event) => events.push(event), hungMs: 8_000 });
+    await supervisor.start(
+      {
+        ...unit,
+        async answers(withinMs) {
+          await Bun.sleep(0);
+          now += withinMs;
+          return starts.length > 1 || (answers.shift() ?? false);
+        },
+      },
+      0,
+    );
+    await waitFor('the next start', () => starts.length === 2);
+    expect(events.filter(({ event }) => event === 'hung')).toEqual([
+      { event: 'hung', name: 'edge-0', pid: 1001, silentMs: 8_000 },
+    ]);
+    expect(answers).toEqual([]);
+    await supervisor.stop(never);
+    expect(starts.length).toBe(2);
+  });
+
   test('nothing is started after stop', async () => {
     const supervisor = new Supervisor({ clock: fastClock([]), random, event: () => {} });
     await supervisor.stop(never);

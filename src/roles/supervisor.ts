@@ -2,6 +2,9 @@
 //
 //   waiting ──start──▶ starting ──ready──▶ running ──ended by itself──▶ waiting (after a pause) …
 //                          └──ended before it was ever ready: `start()` rejects──▶ gone
+//   running ──silent for `hungMs`──▶ killed, which is ended by itself
+//
+// Loops: one per unit that waits for its end; one per running unit that asks whether it still answers.
 //
 // Faults (code: what the operator reads in it)
 //   unit-failed    a unit ended before it served for the first time; its own words are in the message
@@ -26,18 +29,26 @@ export interface RunningUnit {
 export interface Unit {
   readonly name: string;
   start(): Promise<RunningUnit>;
+  /** Whether it answers within `withinMs`, whatever it says; absent where nobody needs to ask. Never rejects. */
+  answers?(withinMs: number): Promise<boolean>;
 }
 
 export type UnitEvent =
   | { readonly event: 'ready'; readonly name: string; readonly pid: number; readonly restarts: number }
   | { readonly event: 'exited'; readonly name: string; readonly reason: string; readonly restartInMs: number }
+  | { readonly event: 'hung'; readonly name: string; readonly pid: number; readonly silentMs: number }
   | { readonly event: 'stopped'; readonly name: string };
 
 export interface SupervisorOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly event: (event: UnitEvent) => void;
+  /** A unit that has served and does not answer for this long is killed and started again; 0 = never. */
+  readonly hungMs?: number;
 }
+
+/** So many questions must have stayed without an answer: a machine that slept is no hung unit. */
+const HUNG_QUESTIONS = 4;
 
 // A crash is answered at once, a crash loop every few seconds: enough to see it in the log, too little to burn a core.
 const RESTART_FIRST_MS = 100;
@@ -109,6 +120,7 @@ export class Supervisor {
     }
     this.#options.event({ event: 'ready', name: unit.name, pid: running.pid, restarts: 0 });
     member.done = this.#keep(member, running);
+    void this.#watch(member, running);
   }
 
   /** Stops all units, the highest stage first, those of one stage together. `hurry` ends what is left on the spot. */
@@ -166,13 +178,43 @@ export class Supervisor {
       member.running = running;
       member.restarts += 1;
       running.ready.then(
-        () => this.#options.event({ event: 'ready', name: unit.name, pid: running.pid, restarts: member.restarts }),
+        () => {
+          this.#options.event({ event: 'ready', name: unit.name, pid: running.pid, restarts: member.restarts });
+          void this.#watch(member, running);
+        },
         () => {}, // `exited` tells.
       );
       return running;
     } catch (error) {
       this.#options.event({ event: 'exited', name: unit.name, reason: describeError(error), restartInMs: 0 });
       return null;
+    }
+  }
+
+  /** Kills what does not answer any more (stopped, swapped out, caught in a loop); `#keep` then starts it again. */
+  async #watch(member: Member, running: RunningUnit): Promise<void> {
+    const { clock, event, hungMs = 0 } = this.#options;
+    const { unit, stopping } = member;
+    if (hungMs === 0 || unit.answers === undefined) return;
+    const everyMs = hungMs / HUNG_QUESTIONS;
+    let heard = clock.now();
+    let unanswered = 0;
+    while (member.running === running && !stopping.signal.aborted) {
+      const asked = clock.now();
+      if (await unit.answers(everyMs)) {
+        heard = clock.now();
+        unanswered = 0;
+      } else {
+        unanswered += 1;
+      }
+      if (member.running !== running || stopping.signal.aborted) return;
+      const silentMs = clock.now() - heard;
+      if (unanswered >= HUNG_QUESTIONS && silentMs >= hungMs) {
+        event({ event: 'hung', name: unit.name, pid: running.pid, silentMs: Math.round(silentMs) });
+        await running.stop(AbortSignal.abort());
+        return;
+      }
+      await sleepQuietly(clock, Math.max(0, everyMs - (clock.now() - asked)), stopping.signal);
     }
   }
 }

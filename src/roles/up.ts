@@ -15,7 +15,7 @@ import { describeError, Fault, isRetryable } from '../base/fault.ts';
 import { Backoff } from '../base/backoff.ts';
 import { keepRunning, sleepQuietly } from '../base/service.ts';
 import { bunHttp } from '../runtime/http.ts';
-import { askStatus } from './status.ts';
+import { answersHttp, askStatus, readWorldSecrets, worldTls } from './status.ts';
 import type { Random } from '../base/random.ts';
 import { envName, type Group } from '../config/define.ts';
 import { configFile } from '../config/describe.ts';
@@ -42,7 +42,16 @@ import { CoreClient, sessionWorld } from './core-client.ts';
 import { roleUnit } from './role-unit.ts';
 import { rootZoneSample, type Sample, type SampleWorld, smallSample } from './sample/sample.ts';
 import { Supervisor, type UnitEvent } from './supervisor.ts';
-import { describeWorld, edgeConfig, portMax, relayConfig, type World, type WorldInput, worldPorts } from './world.ts';
+import {
+  describeWorld,
+  edgeConfig,
+  type Place,
+  portMax,
+  relayConfig,
+  type World,
+  type WorldInput,
+  worldPorts,
+} from './world.ts';
 
 export type UpEvent = UnitEvent | { readonly event: 'note'; readonly message: string };
 
@@ -122,7 +131,7 @@ export class Up {
     checkLayout(dir, layout);
     makeFolder(dir, mode);
     const lock = lockFolder(dir);
-    const supervisor = new Supervisor({ clock, random, event: options.event });
+    const supervisor = new Supervisor({ clock, random, event: options.event, hungMs: config.up.hungTimeoutMs });
     let client: CoreClient | null = null;
     let leave = (): Promise<void> => Promise.resolve();
     const dispose = async (): Promise<void> => {
@@ -138,7 +147,7 @@ export class Up {
     const stopEarly = (): void => void supervisor.stop(signals.hurry);
     signals.stop.addEventListener('abort', stopEarly);
     try {
-      const attached = layout.core === 'attached' ? await attach(options) : null;
+      const attached = layout.core === 'attached' ? await attachOrGoOn(options, dir) : null;
       checkSystem(dir, attached);
       writePrivate(
         `${dir}/layout.json`,
@@ -148,7 +157,7 @@ export class Up {
       leave = attached?.leave ?? leave;
       const core = attached ?? (await startCore(options, dir, supervisor));
       client = new CoreClient(sessionWorld(clock), core.url);
-      const sample = chooseSample(options, client);
+      const sample = attached?.isAway === true ? null : chooseSample(options, client);
       // Before the relay starts, so that the rows are there when the world is ready.
       await sample?.load();
       const input: WorldInput = {
@@ -226,7 +235,9 @@ async function startRoles(
   };
   const peerPasswordFile = `${dir}/peer-password`;
   ensureSecret(peerPasswordFile, () => newSecret(options.random));
-  const start = (kind: 'relay' | 'edge', name: string, values: RoleValues, stage: number): Promise<void> => {
+  const tls = worldTls(world);
+  const start = (kind: 'relay' | 'edge', place: Place, values: RoleValues, stage: number): Promise<void> => {
+    const { name } = place;
     const file = `${dir}/${name}.yaml`;
     writePrivate(file, configFile(GROUPS, values));
     const unit = roleUnit({
@@ -236,16 +247,17 @@ async function startRoles(
       clock,
       logLine: appendLog(`${dir}/log/${name}.log`),
       stopTimeoutMs: config.up.stopTimeoutMs,
+      answers: (withinMs) => answersHttp(bunHttp, place, tls, withinMs),
     });
     return supervisor.start(unit, stage);
   };
   const started = new AbortController();
   const progress = tellProgress(options, world, AbortSignal.any([signal, started.signal]));
   try {
-    await start('relay', 'relay', relayConfig(input, config, peerPasswordFile), STAGE.relay);
+    await start('relay', world.relay, relayConfig(input, config, peerPasswordFile), STAGE.relay);
     await Promise.all(
       world.edges.map((edge, index) =>
-        start('edge', edge.name, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
+        start('edge', edge, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
       ),
     );
   } finally {
@@ -316,8 +328,48 @@ interface Attached {
   readonly passFile: null;
   readonly slot: string;
   readonly systemId: string;
+  /** It could not be asked: the folder's own replicas are served until it can. */
+  readonly isAway: boolean;
   /** Takes away what an ephemeral world made on the core. */
   readonly leave: () => Promise<void>;
+}
+
+/** Faults that mean that nobody is there, or not yet. */
+const AWAY: ReadonlySet<string> = new Set([
+  'connect-failed',
+  'connect-timeout',
+  'connection-lost',
+  'server-unready',
+  'server-stopping',
+]);
+
+/** Without the core, a folder that has followed it before is served as it is; the relay goes on when the core is back. */
+async function attachOrGoOn(options: UpOptions, dir: string): Promise<Attached> {
+  try {
+    return await attach(options);
+  } catch (error) {
+    const known = error instanceof Fault && AWAY.has(error.code) ? followedBefore(options.config, dir) : null;
+    if (known === null) throw error;
+    options.event({
+      event: 'note',
+      message: `the core is away (${describeError(error)}): edges answer from what ${dir} holds, and go on when it is back`,
+    });
+    const { databaseUrl, slot } = options.config.core;
+    return { url: databaseUrl, passFile: null, slot, systemId: known, isAway: true, leave: () => Promise.resolve() };
+  }
+}
+
+/** System identifier of the database that this folder has a replica of, when that is the one given now; else null. */
+function followedBefore(config: Config, dir: string): string | null {
+  const text = readTextFile(`${dir}/layout.json`);
+  if (config.up.ephemeral || text === null || !listFolder(`${dir}/relay`).includes('replica.sqlite')) return null;
+  const place = (url: string): string => {
+    const { hosts, database } = connectionTarget(url);
+    return JSON.stringify([hosts, database]);
+  };
+  // Another database at the place that is silent now would replace the replicas when it comes back.
+  if (place(readWorldSecrets(dir).coreUrl) !== place(config.core.databaseUrl)) return null;
+  return (JSON.parse(text) as Layout).systemId ?? null;
 }
 
 /** Looks whether a database of the user's can be followed. Changes nothing in it. */
@@ -342,7 +394,7 @@ async function attach(options: UpOptions): Promise<Attached> {
       });
     }
   };
-  return { url: databaseUrl, passFile: null, slot, systemId: found.epoch.systemId, leave };
+  return { url: databaseUrl, passFile: null, slot, systemId: found.epoch.systemId, isAway: false, leave };
 }
 
 /** `skerry up --clean`: removes publication, slot, event triggers and schema of ours from a database of the user's. */

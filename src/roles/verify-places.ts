@@ -5,6 +5,7 @@
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import { sleepQuietly } from '../base/service.ts';
 import type { Http, HttpRequestOptions } from '../base/http.ts';
 import type { TableImage } from '../contracts/catalogue.ts';
 import type { ChecksumReport, TableChecksum } from '../contracts/health.ts';
@@ -14,11 +15,14 @@ import { ServerError } from '../session/faults.ts';
 import { openTransactions } from '../stream/source/open-transactions.ts';
 import { sqlLiteral, tableImagesSql } from '../stream/source/catalogue-sql.ts';
 import { sessionWorld } from './core-client.ts';
-import { worldTls } from './status.ts';
+import { answersHttp, worldTls } from './status.ts';
 import type { VerifyPlaces } from './verify.ts';
 import type { Place, World } from './world.ts';
 import { connectionTarget } from './connection.ts';
 
+// A role answers simple questions at once, whatever it counts meanwhile; one that does not twice in a row hangs.
+const ANSWER_MS = 3_000;
+const ANSWERS_MISSED_MAX = 2;
 // A checksum reads every row once; a million rows take a few seconds.
 const CHECKSUM_TIMEOUT_MS = 300_000;
 // The relay lets its replica go on after this, should we be killed before we release it.
@@ -45,7 +49,9 @@ export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
   const { name } = world.relay;
   const tls = worldTls(world);
   const relay = (path: string, method: string, timeoutMs: number): Promise<unknown> =>
-    ask(http, name, `${world.relay.http}${path}`, { method, timeoutMs, headers: options.peerHeaders, tls });
+    whileAlive(options, world.relay, (signal) =>
+      ask(http, name, `${world.relay.http}${path}`, { method, timeoutMs, headers: options.peerHeaders, tls, signal }),
+    );
   return {
     async holdRelay() {
       await relay(`/hold?ms=${HOLD_MS}`, 'POST', HOLD_TIMEOUT_MS);
@@ -64,13 +70,45 @@ export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
       ...world.edges.map((edge: Place) => ({
         name: edge.name,
         ask: async () =>
-          (await ask(http, edge.name, `${edge.http}/checksum`, {
-            timeoutMs: CHECKSUM_TIMEOUT_MS,
-            tls,
-          })) as ChecksumReport,
+          (await whileAlive(options, edge, (signal) =>
+            ask(http, edge.name, `${edge.http}/checksum`, { timeoutMs: CHECKSUM_TIMEOUT_MS, tls, signal }),
+          )) as ChecksumReport,
       })),
     ],
   };
+}
+
+/** Runs `ask` as long as the role answers anything at all: one that hangs would keep us for as long as a checksum may take. */
+async function whileAlive<T>(
+  { world, http, clock }: VerifyWorld,
+  place: Place,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const hung = new AbortController();
+  const done = new AbortController();
+  const tls = worldTls(world);
+  const watch = async (): Promise<void> => {
+    for (let missed = 0; !done.signal.aborted; ) {
+      missed = (await answersHttp(http, place, tls, ANSWER_MS)) ? 0 : missed + 1;
+      if (missed === ANSWERS_MISSED_MAX) {
+        hung.abort(
+          new Fault('verify-incomparable', {
+            message: `${place.name} does not answer`,
+            hint: 'look at `skerry status`; `skerry up` starts a role again that hangs',
+            retryable: true,
+          }),
+        );
+        return;
+      }
+      await sleepQuietly(clock, ANSWER_MS / 3, done.signal);
+    }
+  };
+  void watch();
+  try {
+    return await run(hung.signal);
+  } finally {
+    done.abort();
+  }
 }
 
 /** Sums of the core's published tables, at an LSN of its own choosing. */

@@ -92,6 +92,45 @@ describe('a database of the user', () => {
     expect(await postgres.value('select count(*) from city')).toBe('3');
   });
 
+  test('starts without the core when its folder has replicas, and goes on when the core is back', async () => {
+    await using own = await startPostgres();
+    await own.sql(`create table city (id int primary key, name text); insert into city values (1, 'Tromsø')`);
+    using folder = temporaryFolder();
+    const dir = join(folder.path, 'world');
+    const args = ['--database-url', own.url, '--edges', '1', '--port-base', String(freePortBase()), '--dir'];
+    {
+      await using up = await startUp([...args, dir]);
+      await waitFor(
+        'the row is here',
+        async () => (await onEdge(up.ready.edges[0]?.pg as string, 'select 1 from city')).length === 1,
+      );
+    }
+    await own.stop();
+    {
+      await using up = await startUp([...args, dir]);
+      const edge = up.ready.edges[0]?.pg as string;
+      expect(await onEdge(edge, 'select name from city where id = 1')).toMatchObject([{ name: 'Tromsø' }]);
+      await expect(onEdge(edge, 'delete from city')).rejects.toMatchObject({ errno: '57P03' });
+      const away = await skerry(['status', '--json', '--dir', dir]);
+      expect(away.code).toBe(1);
+      expect(JSON.parse(away.out)).toMatchObject({ ok: false, core: { position: null } });
+      await own.restart();
+      await own.sql(`insert into city values (2, 'Bodø')`);
+      await waitFor('the new row', async () => (await onEdge(edge, 'select 1 from city where id = 2')).length === 1);
+      const verified = await skerry(['verify', '--wait', '--dir', dir]);
+      expect([verified.code, verified.err]).toEqual([0, '']);
+    }
+    // Without replicas, or for another database, nothing is begun.
+    await own.stop();
+    for (const other of [
+      [...args, join(folder.path, 'fresh')],
+      [...args.with(1, own.url.replace(/postgres$/, 'other')), dir],
+    ]) {
+      const refused = await skerry(['up', '--json', ...other]);
+      expect([refused.code, JSON.parse(refused.out)]).toMatchObject([2, { error: { code: 'connect-failed' } }]);
+    }
+  }, 120_000);
+
   test.each([
     [
       'no privilege',

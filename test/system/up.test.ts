@@ -53,6 +53,22 @@ test('each process that is killed comes back', async () => {
   }
 });
 
+test('a role that hangs is killed and started again, and verify does not wait for one', async () => {
+  await using up = await startUp(['--edges', '2', '--sample', 'none', '--hung-timeout', '8s']);
+  const before = up.pidOf('edge-0');
+  process.kill(before, 'SIGSTOP');
+  const began = performance.now();
+  const verified = await skerry(['verify', '--dir', up.ready.dir]);
+  expect([verified.code, verified.err]).toEqual([2, expect.stringContaining('edge-0 does not answer')]);
+  // A checksum may take five minutes; two questions without an answer are enough here.
+  expect(performance.now() - began).toBeLessThan(60_000);
+  await waitFor('it is back', () => up.pidOf('edge-0') !== before, 60_000);
+  expect(up.events).toContainEqual(expect.objectContaining({ event: 'hung', name: 'edge-0', pid: before }));
+  expect(isAlive(before)).toBe(false);
+  const again = await skerry(['verify', '--wait', '--dir', up.ready.dir]);
+  expect([again.code, again.err]).toEqual([0, '']);
+}, 120_000);
+
 test('a folder is kept and found again; secrets in it are for its owner only', async () => {
   using folder = temporaryFolder();
   const dir = join(folder.path, 'world');

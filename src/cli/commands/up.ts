@@ -133,6 +133,8 @@ function eventSentence(event: UpEvent): string {
       return `${event.name} serves (pid ${event.pid})${event.restarts === 0 ? '' : `, restart ${event.restarts}`}`;
     case 'exited':
       return `${event.name} ${event.reason}; starting it again in ${Math.round(event.restartInMs)} ms`;
+    case 'hung':
+      return `${event.name} (pid ${event.pid}) has not answered for ${Math.round(event.silentMs / 1000)} s: killing it`;
     case 'stopped':
       return `${event.name} stopped`;
     case 'note':
