@@ -116,6 +116,8 @@ export const ROWS_MESSAGE_PREFIX = 'skerry.rows';
 /** What one DDL command changed: images are complete and replace what was known. Applying one twice is harmless. */
 export interface SchemaChange {
   readonly version: 1;
+  /** The publication that it was described for; absent in those of older versions. */
+  readonly publication?: string;
   /** Command tag, e.g. ALTER TABLE. */
   readonly tag: string;
   readonly tables: readonly TableImage[];
@@ -129,6 +131,7 @@ export interface SchemaChange {
 /** Rows of a rewritten table, in the order of `attnums`; texts as the walsender would print them. */
 export interface TableRows {
   readonly version: 1;
+  readonly publication?: string;
   readonly table: number;
   readonly attnums: readonly number[];
   readonly rows: readonly (readonly (string | null)[])[];

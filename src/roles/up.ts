@@ -170,7 +170,7 @@ export class Up {
         ports,
       };
       const world = describeWorld(input);
-      await startRoles(options, input, world, core.slot, supervisor, signals.stop);
+      await startRoles(options, input, world, attached, supervisor, signals.stop);
       signals.stop.throwIfAborted();
       writePrivate(`${dir}/up.json`, `${JSON.stringify(world, null, 2)}\n`);
       return new Up(world, client, supervisor, sample, dispose);
@@ -223,7 +223,7 @@ async function startRoles(
   options: UpOptions,
   input: WorldInput,
   world: World,
-  slot: string | undefined,
+  attached: Attached | null,
   supervisor: Supervisor,
   signal: AbortSignal,
 ): Promise<void> {
@@ -231,7 +231,10 @@ async function startRoles(
   const { dir } = input;
   const config: Config = {
     ...options.config,
-    core: { ...options.config.core, slot: slot ?? options.config.core.slot },
+    core: {
+      ...options.config.core,
+      ...(attached === null ? {} : { slot: attached.slot, publication: attached.publication }),
+    },
   };
   const peerPasswordFile = `${dir}/peer-password`;
   ensureSecret(peerPasswordFile, () => newSecret(options.random));
@@ -310,7 +313,7 @@ async function startCore(
   options: UpOptions,
   dir: string,
   supervisor: Supervisor,
-): Promise<{ readonly url: string; readonly passFile: string | null; readonly slot?: string }> {
+): Promise<{ readonly url: string; readonly passFile: string | null }> {
   const { config, random } = options;
   const core = await prepareEmbeddedCore({
     dir,
@@ -327,6 +330,7 @@ interface Attached {
   readonly url: string;
   readonly passFile: null;
   readonly slot: string;
+  readonly publication: string;
   readonly systemId: string;
   /** It could not be asked: the folder's own replicas are served until it can. */
   readonly isAway: boolean;
@@ -354,8 +358,16 @@ async function attachOrGoOn(options: UpOptions, dir: string): Promise<Attached> 
       event: 'note',
       message: `the core is away (${describeError(error)}): edges answer from what ${dir} holds, and go on when it is back`,
     });
-    const { databaseUrl, slot } = options.config.core;
-    return { url: databaseUrl, passFile: null, slot, systemId: known, isAway: true, leave: () => Promise.resolve() };
+    const { databaseUrl, slot, publication } = options.config.core;
+    return {
+      url: databaseUrl,
+      passFile: null,
+      slot,
+      publication,
+      systemId: known,
+      isAway: true,
+      leave: () => Promise.resolve(),
+    };
   }
 }
 
@@ -375,30 +387,36 @@ function followedBefore(config: Config, dir: string): string | null {
 /** Looks whether a database of the user's can be followed. Changes nothing in it. */
 async function attach(options: UpOptions): Promise<Attached> {
   const { config, event } = options;
-  const { databaseUrl, publication, tables } = config.core;
-  // A slot of its own: an ephemeral world must not take that of a lasting one, nor leave it behind.
-  const slot = config.up.ephemeral ? `${config.core.slot}_${newSecret(options.random).slice(0, 8)}` : config.core.slot;
+  const { databaseUrl, tables } = config.core;
+  // Names of its own: an ephemeral world must not take what is a lasting one's, nor leave it behind. `--clean` knows them.
+  const suffix = config.up.ephemeral ? `_${newSecret(options.random).slice(0, 8)}` : '';
+  const slot = `${config.core.slot}${suffix}`;
   const client = { target: connectionTarget(databaseUrl, { applicationName: 'skerry up' }) };
   const world = sessionWorld(options.clock);
-  const found = await preflight(world, { client, publication, slot, tables });
+  const found = await preflight(world, { client, publication: config.core.publication, slot, tables });
+  // A publication that is there already, somebody's or that of a lasting world, is used as it is.
+  const publication = `${config.core.publication}${found.publicationExists ? '' : suffix}`;
   const leave = async (): Promise<void> => {
     if (!config.up.ephemeral) return;
     try {
       const core = new Core(world, SILENT_LOG, { client, publication, slot, tables });
       if (found.publicationExists) await core.dropSlot();
-      else await core.clean([slot]);
+      else await core.clean();
     } catch (error) {
       event({
         event: 'note',
-        message: `something was left on the core (${describeError(error)}); remove it with: skerry up --clean --slot ${slot}`,
+        message: `something was left on the core (${describeError(error)}); remove it with: skerry up --clean`,
       });
     }
   };
-  return { url: databaseUrl, passFile: null, slot, systemId: found.epoch.systemId, isAway: false, leave };
+  return { url: databaseUrl, passFile: null, slot, publication, systemId: found.epoch.systemId, isAway: false, leave };
 }
 
-/** `skerry up --clean`: removes publication, slot, event triggers and schema of ours from a database of the user's. */
-export async function cleanCore(config: Config, clock: Clock, log: Log): Promise<void> {
+/**
+ * `skerry up --clean`: removes publication, slot, event triggers and schema of ours from a database of the user's, and what
+ * ephemeral worlds left there that were killed. Gives one sentence for each thing.
+ */
+export async function cleanCore(config: Config, clock: Clock, log: Log): Promise<string[]> {
   const { databaseUrl, publication, slot, tables } = config.core;
   if (databaseUrl === '') {
     throw new Fault('config-missing', {
@@ -407,7 +425,14 @@ export async function cleanCore(config: Config, clock: Clock, log: Log): Promise
     });
   }
   const client = { target: connectionTarget(databaseUrl, { applicationName: 'skerry up --clean' }) };
-  await new Core(sessionWorld(clock), log, { client, publication, slot, tables }).clean([slot]);
+  const core = new Core(sessionWorld(clock), log, { client, publication, slot, tables });
+  await core.clean();
+  const { removed, inUse } = await core.cleanLeftOvers();
+  return [
+    'removed publication, slot, event triggers and their schema; the tables are untouched',
+    ...removed.map((suffix) => `removed what an ephemeral world left that was killed: ${slot}_${suffix}`),
+    ...inUse.map((suffix) => `left ${slot}_${suffix}: an ephemeral world is using it`),
+  ];
 }
 
 /** Throws when the folder is not ours, or not of this version. Touches nothing. */

@@ -128,7 +128,7 @@ export function edgeConfig(input: WorldInput, config: Config, index: number, pee
   const name = `edge-${index}`;
   return {
     log: { level: config.log.level, format: 'text' },
-    core: { databaseUrl: input.coreUrl },
+    core: { databaseUrl: input.coreUrl, publication: config.core.publication },
     edge: {
       ...config.edge,
       name,

@@ -35,7 +35,10 @@ function start() {
     flush: () => {},
     log: { adoptBig: async () => {}, durableLsn: 0n, roomy: true, onRoom: () => {} },
   };
-  const feeder = new HubFeeder({ disk: nodeDisk, clock, log: SILENT_LOG }, hub, { spoolDirectory: '/nowhere' });
+  const feeder = new HubFeeder({ disk: nodeDisk, clock, log: SILENT_LOG }, hub, {
+    spoolDirectory: '/nowhere',
+    publication: 'skerry',
+  });
   const message = (body: Uint8Array): void => {
     const frame = Buffer.from(frameOf(body, 1n, 1n, 1n));
     void feeder.message(frame, FRAME_HEADER_BYTES, frame.length);

@@ -7,7 +7,7 @@ import { Fault } from '../base/fault.ts';
 import type { Log } from '../observe/log.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import type { Hub } from './hub.ts';
-import { ASSEMBLER_DEFAULTS, Assembler, type AssemblerSink } from './source/assemble.ts';
+import { ASSEMBLER_DEFAULTS, Assembler, type AssemblerSink, isForeign } from './source/assemble.ts';
 import { PUBLICATION_MESSAGE_PREFIX } from './source/setup-sql.ts';
 import { readLogicalMessage, TAG_MESSAGE } from './frames.ts';
 import type { StreamPositions, StreamReceiver } from './upstream.ts';
@@ -27,6 +27,7 @@ export function durablePosition(copies: readonly { readonly durableLsn: Lsn }[])
 
 export interface HubFeederOptions {
   readonly spoolDirectory: string;
+  readonly publication: string;
   /** See `AssemblerSink.relationChanged`. */
   readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
 }
@@ -45,6 +46,7 @@ export class HubFeeder implements StreamReceiver {
   #markTimer: Disposable | null = null;
   /** Where the stream was when it was last looked at for marks: elsewhere now, transactions have come. */
   #lookedLsn: Lsn;
+  readonly #publication: string;
   #publicationChanged = false;
   #heard = false;
   /** Called at the first sign of life of the connection. */
@@ -56,6 +58,7 @@ export class HubFeeder implements StreamReceiver {
     options: HubFeederOptions,
   ) {
     this.#hub = hub;
+    this.#publication = options.publication;
     this.#clock = deps.clock;
     this.#upstreamLsn = hub.endLsn;
     this.#lookedLsn = hub.endLsn;
@@ -70,7 +73,7 @@ export class HubFeeder implements StreamReceiver {
     };
     this.#assembler = new Assembler(
       deps.disk,
-      { spoolDirectory: options.spoolDirectory, ...ASSEMBLER_DEFAULTS },
+      { spoolDirectory: options.spoolDirectory, publication: options.publication, ...ASSEMBLER_DEFAULTS },
       sink,
       hub.endLsn,
     );
@@ -152,7 +155,8 @@ export class HubFeeder implements StreamReceiver {
   #lookAtMessage(message: Uint8Array): void {
     // Inside streamed blocks an xid comes first. Should that transaction be rolled back, a copy too many is taken.
     const plain = this.#assembler.streaming ? message.subarray(4) : message;
-    if (readLogicalMessage(plain).prefix === PUBLICATION_MESSAGE_PREFIX) this.#publicationChanged = true;
+    const { prefix, content } = readLogicalMessage(plain);
+    if (prefix === PUBLICATION_MESSAGE_PREFIX && concerns(content, this.#publication)) this.#publicationChanged = true;
   }
 
   #afterWait(): Promise<void> | undefined {
@@ -171,6 +175,16 @@ export class HubFeeder implements StreamReceiver {
         resolve();
       };
     });
+  }
+}
+
+/** Whether a message about a publication is about this one. What does not say so (an older version's, a stranger's) is. */
+function concerns(content: Uint8Array, publication: string): boolean {
+  try {
+    const told = JSON.parse(new TextDecoder().decode(content)) as { publication?: string } | null;
+    return told === null || !isForeign(told, publication);
+  } catch {
+    return true;
   }
 }
 

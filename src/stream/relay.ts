@@ -611,6 +611,7 @@ export class Relay implements Service {
   ): Promise<void> {
     const feeder = new HubFeeder({ ...this.#deps, log: this.#log }, serving.hub, {
       spoolDirectory: `${this.#options.directory}/spool`,
+      publication: this.#options.upstream.publication,
       ...(from.relationChanged === undefined ? {} : { relationChanged: from.relationChanged }),
     });
     const startedMs = this.#deps.clock.now();

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { startPostgres, type TestPostgres, temporaryFolder, waitFor } from '../harness.ts';
-import { freePortBase, skerry, startUp } from '../skerry.ts';
+import { isAlive } from '../../src/runtime/process.ts';
+import { freePortBase, type RunningUp, skerry, startUp } from '../skerry.ts';
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -20,7 +21,7 @@ afterAll(async () => postgres[Symbol.asyncDispose]());
 async function traces(): Promise<string[]> {
   const rows = await postgres.sql(`
     select 'slot ' || slot_name as trace from pg_replication_slots union all select 'publication ' || pubname from pg_publication
-    union all select 'trigger ' || evtname from pg_event_trigger union all select 'schema ' || nspname from pg_namespace where nspname = 'skerry'`);
+    union all select 'trigger ' || evtname from pg_event_trigger union all select 'schema ' || nspname from pg_namespace where nspname like 'skerry%'`);
   return rows.map((row) => String(row['trace'] as string)).toSorted((a, b) => a.localeCompare(b));
 }
 
@@ -91,6 +92,38 @@ describe('a database of the user', () => {
     expect(await traces()).toEqual([]);
     expect(await postgres.value('select count(*) from city')).toBe('3');
   });
+
+  test('two ephemeral worlds do not touch each other; what a killed one leaves goes with --clean', async () => {
+    const args = ['--database-url', postgres.url, '--edges', '1', '--tables', 'city'];
+    const has = async (up: RunningUp, id: number): Promise<boolean> =>
+      (await onEdge(up.ready.edges[0]?.pg as string, `select 1 from city where id = ${id}`)).length === 1;
+    const first = await startUp(args);
+    await using second = await startUp(args);
+    await postgres.sql(`alter table city add column note text; insert into city (id, name) values (10, 'Hamar')`);
+    await waitFor('the row at both', async () => (await has(first, 10)) && (await has(second, 10)));
+    await first.signal('SIGTERM');
+    await postgres.sql(`alter table city drop column note; insert into city values (11, 'Voss')`);
+    await waitFor('the row at the other', () => has(second, 11));
+    const verified = await skerry(['verify', '--wait', '--dir', second.ready.dir]);
+    expect([verified.code, verified.err]).toEqual([0, '']);
+    const pids = ['relay', 'edge-0'].map((name) => second.pidOf(name));
+    const inUse = await skerry(['up', '--clean', '--database-url', postgres.url]);
+    expect([inUse.code, inUse.out]).toEqual([0, expect.stringMatching(/left skerry_[0-9a-f]{8}: .* using it/)]);
+    // Its roles end when it ends, in order, and the relay takes its slot along: unless it dies, too.
+    process.kill(second.pidOf('relay'), 'SIGSTOP');
+    await second.signal('SIGKILL');
+    process.kill(second.pidOf('relay'), 'SIGKILL');
+    await waitFor('its roles are gone', () => !pids.some(isAlive));
+    expect(await traces()).toContainEqual(expect.stringMatching(/^slot skerry_[0-9a-f]{8}$/));
+    await waitFor(
+      'nobody reads the slot',
+      async () => (await postgres.value('select bool_or(active) from pg_replication_slots')) === 'false',
+    );
+    const cleaned = await skerry(['up', '--clean', '--database-url', postgres.url]);
+    expect([cleaned.code, cleaned.out]).toEqual([0, expect.stringMatching(/killed: skerry_[0-9a-f]{8}/)]);
+    expect(await traces()).toEqual([]);
+    await postgres.sql('delete from city where id >= 10');
+  }, 120_000);
 
   test('starts without the core when its folder has replicas, and goes on when the core is back', async () => {
     await using own = await startPostgres();

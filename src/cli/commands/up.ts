@@ -30,12 +30,8 @@ export const upCommand = makeCommand({
   ],
   async action({ config, json, own }) {
     if (own['clean'] === true) {
-      await cleanCore(config, createClock(), SILENT_LOG);
-      terminal.write(
-        json
-          ? '{"cleaned":true}\n'
-          : 'removed publication, slot, event triggers and the schema skerry; the tables are untouched\n',
-      );
+      const done = await cleanCore(config, createClock(), SILENT_LOG);
+      terminal.write(json ? `${JSON.stringify({ cleaned: true, done })}\n` : `${done.join('\n')}\n`);
       return EXIT.ok;
     }
     const signals = stopSignals();

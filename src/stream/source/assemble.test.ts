@@ -57,7 +57,7 @@ function start(options: { position?: bigint; memory?: number; inject?: string } 
   let made = false;
   const assembler = new Assembler(
     nodeDisk,
-    { spoolDirectory, transactionBytesMax: memory, streamedBytesMax: memory },
+    { spoolDirectory, publication: 'mine', transactionBytesMax: memory, streamedBytesMax: memory },
     {
       record: (record) => records.push(record),
       async adoptBig(path, endLsn) {

@@ -32,6 +32,8 @@ import { ALWAYS_SENT, EMPTY, type LogRecord, markRecord, type RelationUse } from
 import { type BufferedTransaction, TransactionBuffer } from './transaction-buffer.ts';
 
 export interface AssemblerOptions {
+  /** Ours. Messages that belong to another one, whose world follows the same database, are left out; null takes all. */
+  readonly publication: string | null;
   /** Folder for transactions that do not fit in memory; emptied at the start. */
   readonly spoolDirectory: string;
   /** A transaction larger than this goes to a file. */
@@ -289,6 +291,7 @@ export class Assembler {
           this.#sink.messageIgnored?.(prefix);
           return null;
         }
+        if (isForeign(ours, this.#options.publication)) return null;
         // `CREATE TABLE … AS`: rows come before the message that describes their table, so it is sent before them, too.
         if (open.defined.size > 0 && prefix === SCHEMA_MESSAGE_PREFIX && CREATES_FILLED.has(ours.tag)) {
           const plain = plainMessage(buffer, start, end, xidBytes);
@@ -438,6 +441,11 @@ export class Assembler {
 function plainMessage(buffer: Uint8Array, start: number, end: number, xidBytes: number): Uint8Array {
   const message = buffer.slice(start, end);
   return xidBytes === 0 ? message : withoutXid(message);
+}
+
+/** Whether one of our messages was emitted for another publication; those of older versions do not say. */
+export function isForeign(message: { readonly publication?: string }, publication: string | null): boolean {
+  return publication !== null && message.publication !== undefined && message.publication !== publication;
 }
 
 /** The content of one of our messages; null when it cannot be: anybody may emit a message under any prefix. */

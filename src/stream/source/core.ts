@@ -26,8 +26,9 @@ import {
   cleanSql,
   commentSql,
   createPublicationSql,
-  EVENT_TRIGGER_NAMES,
+  eventTriggerNames,
   eventTriggersSql,
+  namespaceOf,
   setupComment,
 } from './setup-sql.ts';
 
@@ -106,14 +107,16 @@ export class Core {
     }
     const statements = eventTriggersSql(publication);
     const digest = Buffer.from(this.#world.crypto.sha256(Buffer.from(statements.join(';')))).toString('hex', 0, 6);
-    this.hasEventTriggers = await hasEventTriggers(session, digest);
+    this.hasEventTriggers = await hasEventTriggers(session, publication, digest);
     if (this.hasEventTriggers) return;
     try {
       await session.query(`BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(${SETUP_LOCK})`);
-      for (const statement of [...statements, commentSql(digest)]) await session.query(statement);
+      for (const statement of [...statements, commentSql(publication, digest)]) await session.query(statement);
       await session.query('COMMIT');
       this.hasEventTriggers = true;
-      this.#log.info('core.event-triggers-created', { message: 'created schema skerry and its event triggers' });
+      this.#log.info('core.event-triggers-created', {
+        message: `created schema ${namespaceOf(publication)} and its event triggers`,
+      });
     } catch (error) {
       await session.query('ROLLBACK');
       if (!(error instanceof ServerError) || error.sqlstate !== '42501') throw error;
@@ -126,15 +129,44 @@ export class Core {
     }
   }
 
-  /** Removes all of ours from the database; tables stay. Says what it could not remove. */
-  async clean(slots: readonly string[]): Promise<void> {
+  /** Removes slot, publication, event triggers and schema of ours from the database; tables stay. */
+  async clean(): Promise<void> {
     await using session = await this.connect();
-    const owned = await session.query(
-      `SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'skerry'`,
+    const { slot, publication } = this.options;
+    const owned = await session.query(namespaceCommentSql(publication));
+    await dropSlot(session, slot);
+    const isOurs = owned.rows.length > 0 || publication === 'skerry';
+    for (const statement of cleanSql(publication, isOurs)) await session.query(statement);
+  }
+
+  /**
+   * Removes what ephemeral worlds left that were killed: slots and publications named like ours with eight hex digits more. What
+   * is in use is left. Gives the suffixes of both kinds.
+   */
+  async cleanLeftOvers(): Promise<{ readonly removed: readonly string[]; readonly inUse: readonly string[] }> {
+    await using session = await this.connect();
+    const { slot, publication } = this.options;
+    const like = (column: string, name: string): string =>
+      `pg_catalog.left(${column}, -8) = ${sqlLiteral(`${name}_`)} AND pg_catalog.right(${column}, 8) ~ '^[0-9a-f]{8}$'`;
+    const found = await session.query(
+      `SELECT pg_catalog.right(name, 8), pg_catalog.bool_or(used) FROM (
+         SELECT slot_name::text AS name, active AS used FROM pg_catalog.pg_replication_slots
+           WHERE database = pg_catalog.current_database() AND ${like('slot_name', slot)}
+         UNION ALL SELECT pubname, false FROM pg_catalog.pg_publication WHERE ${like('pubname', publication)}) x
+       GROUP BY 1 ORDER BY 1`,
     );
-    for (const slot of slots) await dropSlot(session, slot);
-    const isOurs = owned.rows.length > 0 || this.options.publication === 'skerry';
-    for (const statement of cleanSql(isOurs ? this.options.publication : null)) await session.query(statement);
+    const removed: string[] = [];
+    const inUse: string[] = [];
+    for (const [suffix, used] of found.rows) {
+      if (used === 't') {
+        inUse.push(String(suffix));
+        continue;
+      }
+      await dropSlot(session, `${slot}_${suffix}`);
+      for (const statement of cleanSql(`${publication}_${suffix}`, true)) await session.query(statement);
+      removed.push(String(suffix));
+    }
+    return { removed, inUse };
   }
 
   /** Drops our slot; no error when it is not there. */
@@ -396,14 +428,19 @@ async function isPartitioned(session: ClientSession, oid: number): Promise<boole
 }
 
 /** Whether all of this version's triggers are there and enabled. */
-async function hasEventTriggers(session: ClientSession, digest: string): Promise<boolean> {
+async function hasEventTriggers(session: ClientSession, publication: string, digest: string): Promise<boolean> {
+  const names = eventTriggerNames(publication);
   const found = await session.query(
     `SELECT (SELECT count(*) FROM pg_catalog.pg_event_trigger WHERE evtenabled = 'A'
-         AND evtname IN (${EVENT_TRIGGER_NAMES.map(sqlLiteral).join(', ')}))::text,
-       (SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'skerry')`,
+         AND evtname IN (${names.map(sqlLiteral).join(', ')}))::text, (${namespaceCommentSql(publication)})`,
   );
   const [count, comment] = found.rows[0] ?? [];
-  return count === String(EVENT_TRIGGER_NAMES.length) && comment === setupComment(digest);
+  return count === String(names.length) && comment === setupComment(digest);
+}
+
+/** One row with the comment of the schema for a publication; none without the schema. */
+function namespaceCommentSql(publication: string): string {
+  return `SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = ${sqlLiteral(namespaceOf(publication))}`;
 }
 
 async function observeSlot(session: ClientSession, name: string): Promise<ObservedSlot | null> {

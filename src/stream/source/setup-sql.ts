@@ -1,12 +1,12 @@
-// The objects that skerry puts into a user's database: schema `skerry` with two functions and four event triggers, and the
-// publication. They emit what the replicas must know into the write-ahead log, in commit order, within the DDL's own
+// The objects that skerry puts into a user's database: the publication, and a schema of functions with four event triggers. Each
+// publication has its own (see `namespaceOf`), so that several worlds can follow one database. They emit what the replicas must know into the write-ahead log, in commit order, within the DDL's own
 // transaction. `cleanSql` takes all of it away again.
 
+import { crc32 } from '../../base/crc32.ts';
 import { ROWS_MESSAGE_PREFIX, SCHEMA_MESSAGE_PREFIX } from '../../contracts/catalogue.ts';
 import {
   outputTextSql,
   PINNED_SETTINGS,
-  publishedSql,
   sqlLiteral,
   sqlName,
   tableImagesSql,
@@ -25,12 +25,29 @@ const FUNCTION_SETTINGS = [
   ...Object.entries(PINNED_SETTINGS).map(([name, value]) => `SET ${name} = ${sqlLiteral(value)}`),
 ].join(' ');
 
-const EVENTS = {
-  skerry_ddl_start: "ddl_command_start WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE')",
-  skerry_rewrite: 'table_rewrite',
-  skerry_drop: 'sql_drop',
-  skerry_ddl_end: 'ddl_command_end',
-} as const;
+/** Name, without that of the schema before it, function, event. */
+const TRIGGERS = [
+  ['ddl_start', 'on_ddl_start', "ddl_command_start WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'DROP INDEX')"],
+  ['rewrite', 'on_rewrite', 'table_rewrite'],
+  ['drop', 'on_drop', 'sql_drop'],
+  ['ddl_end', 'on_ddl_end', 'ddl_command_end'],
+] as const;
+
+/** Names longer than this are told by their checksum: identifiers end at 63 bytes. */
+const PUBLICATION_CHARS_MAX = 40;
+
+/** Schema of the functions for a publication, and what the names of its event triggers begin with. Needs no quotes. */
+export function namespaceOf(publication: string): string {
+  if (publication === 'skerry' || /^skerry_[a-z0-9_]{1,40}$/.test(publication)) return publication;
+  const isPlain = publication.length <= PUBLICATION_CHARS_MAX && /^[a-z0-9_]+$/.test(publication);
+  return `skerry__${isPlain ? publication : crc32(new TextEncoder().encode(publication)).toString(16)}`;
+}
+
+/** Names of the event triggers for a publication. */
+export function eventTriggerNames(publication: string): string[] {
+  const ns = namespaceOf(publication);
+  return TRIGGERS.map(([name]) => `${ns}_${name}`);
+}
 
 /** Tables a subquery `touched(relid)` leads to: itself, its partitions and inheritors, and its parents. */
 const FAMILY = `WITH RECURSIVE down AS (
@@ -52,12 +69,14 @@ const USERS_OF_TYPE = `WITH RECURSIVE dependent AS (
 /** Statements that make everything but the publication; to be run in one transaction by a superuser. Idempotent. */
 export function eventTriggersSql(publication: string): string[] {
   const name = sqlLiteral(publication);
+  const ns = namespaceOf(publication);
+  const changed = `json_build_object('event', tg_tag, 'publication', ${name})::text`;
   return [
-    'CREATE SCHEMA IF NOT EXISTS skerry',
-    'GRANT USAGE ON SCHEMA skerry TO PUBLIC',
-    ...Object.keys(EVENTS).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
+    `CREATE SCHEMA IF NOT EXISTS ${ns}`,
+    `GRANT USAGE ON SCHEMA ${ns} TO PUBLIC`,
+    ...eventTriggerNames(publication).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
     // What a command is about to change cannot be asked for afterwards: column types and enum labels are noted before it.
-    `CREATE OR REPLACE FUNCTION skerry.shapes() RETURNS text LANGUAGE sql STABLE ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.shapes() RETURNS text LANGUAGE sql STABLE ${FUNCTION_SETTINGS} AS $skerry$
   SELECT json_build_object(
     'columns', (SELECT json_object_agg(x.attrelid, x.types) FROM (
         SELECT a.attrelid, json_object_agg(a.attnum, a.atttypid) AS types FROM pg_attribute a
@@ -67,7 +86,7 @@ export function eventTriggersSql(publication: string): string[] {
         SELECT inhparent, json_agg(inhrelid::bigint) AS children FROM pg_inherits GROUP BY inhparent) i),
     'labels', (SELECT json_object_agg(e.oid, e.enumlabel) FROM pg_enum e))::text
 $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.emit(tag text, touched oid[], rewritten oid[]) RETURNS void LANGUAGE plpgsql ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.emit(tag text, touched oid[], rewritten oid[]) RETURNS void LANGUAGE plpgsql ${FUNCTION_SETTINGS} AS $skerry$
 DECLARE
   images json; types json; family oid[]; dropped oid[]; fresh oid[];
   image json; expressions text; attnums text; source text; line text;
@@ -82,7 +101,7 @@ BEGIN
     WHERE f.relid NOT IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image));
   SELECT array_agg(DISTINCT r.relid) INTO fresh FROM unnest(rewritten) r(relid)
     WHERE r.relid IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image) WHERE x.image ->> 'kind' = 'r');
-  PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'tag', tag,
+  PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'publication', ${name}, 'tag', tag,
     'tables', images, 'types', types,
     'droppedTables', (SELECT coalesce(json_agg(d.relid::bigint), '[]') FROM unnest(dropped) d(relid)),
     'rewrittenTables', (SELECT coalesce(json_agg(r.relid::bigint), '[]') FROM unnest(fresh) r(relid)))::text);
@@ -99,40 +118,46 @@ BEGIN
       lines := array_append(lines, line);
       size := size + length(line);
       IF size > ${ROWS_MESSAGE_BYTES} THEN
-        PERFORM skerry.emit_rows(image ->> 'oid', attnums, lines);
+        PERFORM ${ns}.emit_rows(image ->> 'oid', attnums, lines);
         lines := '{}'; size := 0;
       END IF;
     END LOOP;
-    IF lines <> '{}' THEN PERFORM skerry.emit_rows(image ->> 'oid', attnums, lines); END IF;
+    IF lines <> '{}' THEN PERFORM ${ns}.emit_rows(image ->> 'oid', attnums, lines); END IF;
   END LOOP;
 END $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.emit_rows(relation text, attnums text, lines text[]) RETURNS void LANGUAGE sql ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.emit_rows(relation text, attnums text, lines text[]) RETURNS void LANGUAGE sql ${FUNCTION_SETTINGS} AS $skerry$
   SELECT pg_logical_emit_message(true, ${sqlLiteral(ROWS_MESSAGE_PREFIX)},
-    '{"version":1,"table":' || relation || ',"attnums":' || attnums || ',"rows":[' || array_to_string(lines, ',') || ']}')
+    '{"version":1,"publication":' || to_json(${name}::text)::text || ',"table":' || relation || ',"attnums":' || attnums || ',"rows":[' || array_to_string(lines, ',') || ']}')
 $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.on_ddl_start() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.on_ddl_start() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
 BEGIN
-  PERFORM set_config('skerry.shapes', skerry.shapes(), true);
-  PERFORM set_config('skerry.rewritten', '', true);
+  IF tg_tag = 'DROP INDEX' THEN
+    -- Afterwards nothing tells whose it was. For the session: dropping concurrently takes several transactions.
+    PERFORM set_config('${ns}.indexes', coalesce((SELECT json_object_agg(i.indexrelid, i.indrelid)::text FROM pg_index i
+      JOIN pg_class c ON c.oid = i.indrelid WHERE c.relpersistence = 'p' AND c.oid >= 16384), '{}'), false);
+    RETURN;
+  END IF;
+  PERFORM set_config('${ns}.shapes', ${ns}.shapes(), true);
+  PERFORM set_config('${ns}.rewritten', '', true);
 END $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.on_rewrite() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.on_rewrite() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
 BEGIN
-  PERFORM set_config('skerry.rewritten', coalesce(current_setting('skerry.rewritten', true), '') || ' ' || pg_event_trigger_table_rewrite_oid(), true);
+  PERFORM set_config('${ns}.rewritten', coalesce(current_setting('${ns}.rewritten', true), '') || ' ' || pg_event_trigger_table_rewrite_oid(), true);
 END $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
 DECLARE gone oid[]; touched oid[];
 BEGIN
   SELECT array_agg(o.objid) FILTER (WHERE o.object_type IN ('table', 'view') AND o.objsubid = 0 AND NOT o.is_temporary),
          array_agg(o.objid) FILTER (WHERE o.classid = 'pg_class'::regclass AND o.objsubid <> 0)
     INTO gone, touched FROM pg_event_trigger_dropped_objects() o;
   IF gone IS NOT NULL THEN
-    PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'tag', tg_tag,
+    PERFORM pg_logical_emit_message(true, ${sqlLiteral(SCHEMA_MESSAGE_PREFIX)}, json_build_object('version', 1, 'publication', ${name}, 'tag', tg_tag,
       'tables', '[]'::json, 'types', '[]'::json, 'droppedTables', (SELECT json_agg(g.relid::bigint) FROM unnest(gone) g(relid)),
       'rewrittenTables', '[]'::json)::text);
   END IF;
   IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o
       WHERE o.classid = 'pg_publication'::regclass AND o.address_names = ARRAY[${name}]) THEN
-    PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, tg_tag);
+    PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, ${changed});
   END IF;
   -- Columns, indexes and constraints may go because something else goes; their tables are described anew.
   SELECT array_agg(DISTINCT c.oid) INTO touched FROM pg_class c WHERE c.relkind IN ('r', 'p')
@@ -140,13 +165,16 @@ BEGIN
       WHERE o.object_type IN ('index', 'table constraint', 'default value') AND NOT o.is_temporary
         AND o.schema_name = c.relnamespace::regnamespace::text
         AND c.relname = ANY (o.address_names)));
-  IF touched IS NOT NULL AND tg_tag <> 'ALTER TABLE' THEN PERFORM skerry.emit(tg_tag, touched, '{}'); END IF;
-  -- DROP INDEX says nothing about its table: what is left of all tables is sent, which is rare and harmless.
-  IF tg_tag = 'DROP INDEX' AND EXISTS (SELECT FROM pg_publication p WHERE p.pubname = ${name}) THEN
-    PERFORM skerry.emit(tg_tag, (SELECT array_agg(p.relid) FROM ${publishedSql(name)} p), '{}');
+  IF touched IS NOT NULL AND tg_tag <> 'ALTER TABLE' THEN PERFORM ${ns}.emit(tg_tag, touched, '{}'); END IF;
+  IF tg_tag = 'DROP INDEX' THEN
+    SELECT array_agg(DISTINCT i.relid::oid) INTO touched FROM pg_event_trigger_dropped_objects() o
+      JOIN json_each_text(coalesce(nullif(current_setting('${ns}.indexes', true), ''), '{}')::json) i(index, relid) ON i.index::oid = o.objid
+      WHERE o.classid = 'pg_class'::regclass;
+    PERFORM set_config('${ns}.indexes', '', false);
+    IF touched IS NOT NULL THEN PERFORM ${ns}.emit(tg_tag, touched, '{}'); END IF;
   END IF;
 END $skerry$`,
-    `CREATE OR REPLACE FUNCTION skerry.on_ddl_end() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
+    `CREATE OR REPLACE FUNCTION ${ns}.on_ddl_end() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER ${FUNCTION_SETTINGS} AS $skerry$
 DECLARE
   touched oid[]; rewritten oid[]; changed oid; shapes jsonb; before jsonb; commands record; more oid[];
 BEGIN
@@ -157,7 +185,7 @@ BEGIN
       IF EXISTS (SELECT FROM pg_publication p WHERE p.pubname = ${name} AND (p.oid = commands.objid
           OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.oid = commands.objid AND r.prpubid = p.oid)
           OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.oid = commands.objid AND s.pnpubid = p.oid))) THEN
-        PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, tg_tag);
+        PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, ${changed});
       END IF;
     ELSIF commands.object_type = 'schema' AND tg_tag = 'ALTER SCHEMA' THEN
       touched := touched || ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = commands.objid AND c.relkind IN ('r', 'p'));
@@ -175,7 +203,7 @@ BEGIN
       touched := coalesce(touched, '{}');
       changed := commands.objid;
       IF tg_tag = 'ALTER TYPE' THEN
-        before := nullif(current_setting('skerry.shapes', true), '')::jsonb -> 'labels';
+        before := nullif(current_setting('${ns}.shapes', true), '')::jsonb -> 'labels';
         -- A renamed label, or a composite type of another shape, changes the text of rows that nobody touched.
         IF EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = changed AND before ->> e.oid::text <> e.enumlabel)
            OR EXISTS (SELECT FROM pg_type t WHERE t.oid = changed AND t.typtype = 'c') THEN
@@ -188,10 +216,10 @@ BEGIN
   END LOOP;
   IF touched IS NULL THEN RETURN; END IF;
   SELECT array_agg(c.oid) INTO touched FROM pg_class c WHERE c.oid = ANY (touched) AND c.relpersistence <> 't';
-  rewritten := rewritten || ARRAY(SELECT r::oid FROM regexp_split_to_table(trim(coalesce(current_setting('skerry.rewritten', true), '')), ' +') r WHERE r <> '');
+  rewritten := rewritten || ARRAY(SELECT r::oid FROM regexp_split_to_table(trim(coalesce(current_setting('${ns}.rewritten', true), '')), ' +') r WHERE r <> '');
   IF tg_tag = 'ALTER TABLE' THEN
     -- A change of type that rewrites nothing (timestamptz to timestamp under UTC) may still print differently.
-    shapes := nullif(current_setting('skerry.shapes', true), '')::jsonb;
+    shapes := nullif(current_setting('${ns}.shapes', true), '')::jsonb;
     before := shapes -> 'columns';
     -- A partition that was detached is no longer found through its parent.
     touched := touched || ARRAY(SELECT x::oid FROM unnest(touched) t(relid),
@@ -201,29 +229,22 @@ BEGIN
       FROM (SELECT unnest(touched) UNION SELECT i.inhrelid FROM pg_inherits i) t(relid)
       CROSS JOIN LATERAL jsonb_each_text(before -> t.relid::text) o(attnum, type)
       JOIN pg_attribute a ON a.attrelid = t.relid AND a.attnum = o.attnum::int2 AND NOT a.attisdropped AND a.atttypid <> o.type::oid);
-    PERFORM set_config('skerry.shapes', '', true);
+    PERFORM set_config('${ns}.shapes', '', true);
   END IF;
-  PERFORM set_config('skerry.rewritten', '', true);
-  PERFORM skerry.emit(tg_tag, touched || rewritten, rewritten);
+  PERFORM set_config('${ns}.rewritten', '', true);
+  PERFORM ${ns}.emit(tg_tag, touched || rewritten, rewritten);
 END $skerry$`,
-    ...Object.entries(EVENTS).map(
-      ([trigger, event]) =>
-        `CREATE EVENT TRIGGER ${trigger} ON ${event} EXECUTE FUNCTION skerry.${FUNCTIONS[trigger as keyof typeof EVENTS]}()`,
+    ...TRIGGERS.map(
+      ([trigger, called, event]) =>
+        `CREATE EVENT TRIGGER ${ns}_${trigger} ON ${event} EXECUTE FUNCTION ${ns}.${called}()`,
     ),
-    ...Object.keys(EVENTS).map((trigger) => `ALTER EVENT TRIGGER ${trigger} ENABLE ALWAYS`),
+    ...eventTriggerNames(publication).map((trigger) => `ALTER EVENT TRIGGER ${trigger} ENABLE ALWAYS`),
   ];
 }
 
-const FUNCTIONS: Record<keyof typeof EVENTS, string> = {
-  skerry_ddl_start: 'on_ddl_start',
-  skerry_rewrite: 'on_rewrite',
-  skerry_drop: 'on_drop',
-  skerry_ddl_end: 'on_ddl_end',
-};
-
 /** Statement that remembers which version of the objects is there. */
-export function commentSql(digest: string): string {
-  return `COMMENT ON SCHEMA skerry IS ${sqlLiteral(setupComment(digest))}`;
+export function commentSql(publication: string, digest: string): string {
+  return `COMMENT ON SCHEMA ${namespaceOf(publication)} IS ${sqlLiteral(setupComment(digest))}`;
 }
 
 /** `digest` identifies the statements: other objects are another version. */
@@ -240,14 +261,11 @@ export function createPublicationSql(publication: string, tables: readonly { sch
   return `CREATE PUBLICATION ${sqlName(publication)} ${target}`;
 }
 
-/** Statements that remove everything of ours; tables stay as they are. `slots` are dropped when nobody uses them. */
-export function cleanSql(publication: string | null): string[] {
+/** Statements that remove everything that was made for a publication, and with `drop` the publication; tables stay as they are. */
+export function cleanSql(publication: string, drop: boolean): string[] {
   return [
-    ...Object.keys(EVENTS).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
-    'DROP SCHEMA IF EXISTS skerry CASCADE',
-    ...(publication === null ? [] : [`DROP PUBLICATION IF EXISTS ${sqlName(publication)}`]),
+    ...eventTriggerNames(publication).map((trigger) => `DROP EVENT TRIGGER IF EXISTS ${trigger}`),
+    `DROP SCHEMA IF EXISTS ${namespaceOf(publication)} CASCADE`,
+    ...(drop ? [`DROP PUBLICATION IF EXISTS ${sqlName(publication)}`] : []),
   ];
 }
-
-/** Names of the event triggers, to see whether they are there. */
-export const EVENT_TRIGGER_NAMES: readonly string[] = Object.keys(EVENTS);

@@ -91,12 +91,65 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     expect(table(unindexed.changes.at(-1), 't1')?.indexes.length).toBe(1);
   });
 
+  test(`${version}: an index that is dropped describes its own table, also concurrently and with its partitions'`, async () => {
+    await emitted(`create table ix (id int primary key, v int); create index ix_v on ix (v); create index ix_w on ix (v, id);
+      create table px (id int, v int) partition by range (id); create table px1 partition of px for values from (0) to (9);
+      create index px_v on px (v)`);
+    const dropped = async (sql: string): Promise<unknown> =>
+      (await emitted(sql)).changes.map(({ publication, tables }) => [
+        publication,
+        Object.fromEntries(tables.map(({ name, indexes }) => [name, indexes.length])),
+      ]);
+    expect(await dropped('drop index ix_v')).toEqual([['skerry', { ix: 2 }]]);
+    expect(await dropped('drop index concurrently ix_w')).toEqual([['skerry', { ix: 1 }]]);
+    expect(await dropped('drop index px_v')).toEqual([['skerry', { px: 0, px1: 0 }]]);
+    expect(await postgres.value(`select current_setting('skerry.indexes', true)`)).toBe('');
+    await emitted('drop table ix, px');
+  });
+
+  test(`${version}: two publications of one database are told of changes apart`, async () => {
+    const core = new Core(sessionWorld(), SILENT_LOG, {
+      client: { target: parseConnectionString(postgres.url) },
+      publication: 'skerry_0123abcd',
+      slot: 'skerry_0123abcd',
+      tables: ['t1'],
+    });
+    await core.setUp();
+    const { changes } = await emitted('create table apart (id int primary key)');
+    const told = changes.map(({ publication, tables, droppedTables }) => [
+      publication,
+      tables.length,
+      droppedTables.length,
+    ]);
+    // The other one does not have the table; whoever took that for its own would drop it.
+    expect(told.toSorted((a, b) => String(a[0]).localeCompare(String(b[0])))).toEqual([
+      ['skerry', 1, 0],
+      ['skerry_0123abcd', 0, 1],
+    ]);
+    const altered = await emitted('alter table apart add v text; alter table apart alter id type bigint');
+    expect(altered.changes.filter(({ publication }) => publication === 'skerry').length).toBe(2);
+    await core.clean();
+    const left =
+      await postgres.sql(`select evtname as name from pg_event_trigger union all select pubname from pg_publication
+      union all select nspname from pg_namespace where nspname like 'skerry%' order by 1`);
+    expect(left.map(({ name }) => name)).toEqual([
+      'skerry',
+      'skerry',
+      'skerry_ddl_end',
+      'skerry_ddl_start',
+      'skerry_drop',
+      'skerry_rewrite',
+    ]);
+    await emitted('drop table apart');
+  });
+
   test(`${version}: a type change and a volatile default send the rows as the walsender prints them`, async () => {
     const { changes, rows } = await emitted(`alter table t1 alter column a type varchar(9)`);
     expect(changes.at(-1)?.rewrittenTables).toEqual([(table(changes.at(-1), 't1') as TableImage).oid]);
     expect(rows).toEqual([
       {
         version: 1,
+        publication: 'skerry',
         table: (table(changes.at(-1), 't1') as TableImage).oid,
         attnums: [1, 2, 3],
         rows: [['1', 'a', 'x    ']],
@@ -221,8 +274,8 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     );
     expect(published.map((row) => row['tablename'])).toEqual(['T y', 'lower', 't1']);
     expect(core('never', ['"Lower"']).setUp()).rejects.toMatchObject({ code: 'table-missing' });
-    for (const statement of eventTriggersSql('skerry')) await postgres.sql(statement);
-    await postgres.sql(`drop publication named; drop schema "S.x" cascade; drop table lower`);
+    await core('named', []).clean();
+    await postgres.sql(`drop schema "S.x" cascade; drop table lower`);
   });
 
   test(`${version}: changing one table does not wait for who changes another`, async () => {
@@ -231,7 +284,7 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
     await other.texts('begin');
     await other.texts('alter table one add v text');
     await postgres.sql(`set lock_timeout = '3s'; alter table two add v text; create index two_v on two (v);
-      create table three (id int primary key); drop table three; reset lock_timeout`);
+      drop index two_v; create table three (id int primary key); drop table three; reset lock_timeout`);
     await other.texts('commit');
     await emitted(`drop table one, two`);
   });
@@ -271,7 +324,7 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
 
   test(`${version}: clean takes everything away and leaves the tables`, async () => {
     await postgres.sql(`select pg_drop_replication_slot('s')`);
-    for (const statement of cleanSql('skerry')) await postgres.sql(statement);
+    for (const statement of cleanSql('skerry', true)) await postgres.sql(statement);
     expect(await postgres.value(`select count(*) from pg_event_trigger`)).toBe('0');
     expect(await postgres.value(`select count(*) from pg_publication where pubname = 'skerry'`)).toBe('0');
     expect(await postgres.value(`select count(*) from t1`)).toBe('1');
