@@ -1,9 +1,11 @@
 // `skerry up --database-url`: a Postgres of the user's own, attached to and left again.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startPostgres, type TestPostgres, temporaryFolder, waitFor } from '../harness.ts';
 import { isAlive } from '../../src/runtime/process.ts';
+import { startOldPostgres } from '../old-postgres.ts';
 import { freePortBase, type RunningUp, skerry, startUp } from '../skerry.ts';
 
 let postgres: TestPostgres;
@@ -188,6 +190,24 @@ describe('a database of the user', () => {
     const { error } = JSON.parse(refused.out) as { error: { code: string; hint: string } };
     expect(error.code).toBe(code);
     expect(error.hint).toContain(hint);
+  });
+
+  test('INVARIANT_I10: a Postgres older than 15 is refused in one sentence, and nothing is begun', async () => {
+    await using old = await startOldPostgres('14.13 (Debian 14.13-1.pgdg120+1)');
+    using folder = temporaryFolder();
+    const dir = join(folder.path, 'world');
+    const args = ['--database-url', old.url, '--dir', dir, '--port-base', String(freePortBase())];
+    const refused = await skerry(['up', ...args]);
+    expect(refused).toEqual({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(
+        /^[^\n]*the server is PostgreSQL 14\.13 \(Debian 14\.13-1\.pgdg120\+1\); 15 or later is needed[^\n]*\n[^\n]*upgrade the server to PostgreSQL 15 or later\n$/,
+      ),
+    });
+    const json = await skerry(['up', '--json', ...args]);
+    expect([json.code, JSON.parse(json.out)]).toMatchObject([2, { error: { code: 'server-too-old' } }]);
+    expect(readdirSync(dir)).not.toContain('relay');
   });
 
   test('a wrong password is said as such and never shown', async () => {

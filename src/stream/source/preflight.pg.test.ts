@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { startPostgres, type TestPostgres } from '../../../test/harness.ts';
+import { startOldPostgres } from '../../../test/old-postgres.ts';
 import { sessionWorld } from '../../../test/session-world.ts';
 import { Fault } from '../../base/fault.ts';
 import { parseConnectionString } from '../../session/connection-string.ts';
@@ -41,6 +42,26 @@ async function refused(on: TestPostgres, change: Change = {}): Promise<Fault> {
 }
 
 describe('preflight', () => {
+  test.each(['14.13 (Debian 14.13-1.pgdg120+1)', '9.6.24'])(
+    'INVARIANT_I10: PostgreSQL %s is too old, in one sentence, before it is asked anything',
+    async (version) => {
+      await using old = await startOldPostgres(version);
+      const looking = preflight(sessionWorld(), {
+        client: { target: parseConnectionString(old.url) },
+        publication: 'skerry',
+        slot: 'skerry',
+        tables: [],
+      });
+      await expect(looking).rejects.toMatchObject({
+        code: 'server-too-old',
+        sqlstate: '0A000',
+        message: `the server is PostgreSQL ${version}; 15 or later is needed`,
+        hint: 'upgrade the server to PostgreSQL 15 or later',
+      });
+      expect(old.asked).toBe(0);
+    },
+  );
+
   test('a table without replica identity is named with the SQL, which mends it', async () => {
     const fault = await refused(postgres);
     expect(fault.code).toBe('core-unprepared');
