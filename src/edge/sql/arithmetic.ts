@@ -21,7 +21,6 @@ export function arithmetic(t: Translation, name: string, left: Term, right: Term
 }
 
 function integerArithmetic(t: Translation, name: string, a: Expression, b: Expression): Expression {
-  if (name === '%' && a.typeOid !== b.typeOid) throw new Forward('unproven-operator', '% of mixed integers');
   const typeOid = [OID.int8, OID.int4, OID.int2].find((oid) => a.typeOid === oid || b.typeOid === oid) as number;
   if (a.constant !== null && b.constant !== null) return folded(t, name, typeOid, a.constant, b.constant);
   if (name === '/' || name === '%') {

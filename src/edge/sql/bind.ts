@@ -3,11 +3,15 @@
 
 import { asBuffer } from '../../wire/bytes.ts';
 import { builtinType, OID } from '../../pg/oid.ts';
+import { hasBinary, textFromBinary } from '../../pg/types/binary.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import { orderedTemporal } from '../../pg/types/ordered-temporal.ts';
-import type { Catalogue } from '../../replica/catalogue.ts';
+import { Catalogue } from '../../replica/catalogue.ts';
 import type { SqliteValue } from '../../replica/sqlite.ts';
+import { canonicalText } from './inputs.ts';
 import type { LocalPlan, SessionValue, Writer } from './plan.ts';
+import { readText } from './read.ts';
+import { typeFacts } from './types.ts';
 
 export interface Bound {
   /** The client's parameters as they came: null is NULL. */
@@ -118,11 +122,44 @@ export function writeText(
       const value = bigInteger(text);
       return value !== undefined && value !== null && value >= 0 ? value : undefined;
     }
+    case 'typed':
+      return canonicalText(typeOid, text, (other, part) => printed(other, part, catalogue));
     case 'array': {
       const elements = arrayElements(text);
       return elements === undefined ? undefined : arrayJson(elements, elementOf(typeOid, catalogue), catalogue);
     }
   }
+}
+
+/** Stored value of a text that a query has computed, for built-in types. Throws what the core has to say something about. */
+export function readInput(typeOid: number, text: string): SqliteValue {
+  const { writer, oid } = typeFacts(typeOid, NO_CATALOGUE);
+  // Number types skip white space around.
+  const bare = NUMBER_WRITERS.has(writer ?? '') ? text.replace(/^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g, '') : text;
+  const value = writer === null ? undefined : writeText(writer, oid, bare, NO_CATALOGUE);
+  if (value === undefined) throw new RangeError('a text that is left to the core to read');
+  return value;
+}
+
+const NUMBER_WRITERS = new Set<string>(['int2', 'int4', 'int8', 'float4', 'float8', 'numeric-text', 'bool', 'oid']);
+
+const NO_CATALOGUE = new Catalogue({
+  version: 1,
+  serverVersion: 0,
+  serverVersionText: '',
+  database: '',
+  defaultCollationIsC: false,
+  settings: {},
+  tables: [],
+  types: [],
+});
+
+/** What Postgres prints for a text in its input syntax; undefined when it must be forwarded. */
+function printed(typeOid: number, text: string, catalogue: Catalogue): string | undefined {
+  const { writer, reader, oid } = typeFacts(typeOid, catalogue);
+  const stored = writer === null ? undefined : writeText(writer, oid, text, catalogue);
+  if (stored === undefined || stored === null) return undefined;
+  return reader === 'text' ? String(stored) : readText(reader, stored);
 }
 
 const DIGITS = /^[+-]?\d{1,19}$/;
@@ -468,8 +505,19 @@ function binaryText(typeOid: number, bytes: Uint8Array, catalogue: Catalogue): s
     default: {
       if (catalogue.type(typeOid)?.kind === 'e') return utf8(bytes);
       const element = elementOf(typeOid, catalogue);
-      return element !== 0 && isArrayElement(element, catalogue) ? arrayText(view, element, catalogue) : undefined;
+      if (element !== 0 && isArrayElement(element, catalogue)) return arrayText(view, element, catalogue);
+      return typedText(typeOid, bytes);
     }
+  }
+}
+
+/** Binary forms of what is stored as Postgres prints it. */
+function typedText(typeOid: number, bytes: Uint8Array): string | undefined {
+  if (!hasBinary(typeOid)) return undefined;
+  try {
+    return textFromBinary(typeOid, bytes);
+  } catch {
+    return undefined;
   }
 }
 

@@ -7,7 +7,8 @@ import { type Expression, derived, isUntyped, mergeCollations } from './expressi
 import { Forward } from './forward.ts';
 import { type Fields, type Node, list, names } from './parse.ts';
 import { NEED_TIMEZONE_UTC, type SessionValue } from './plan.ts';
-import { callAggregate, callFunction, isAggregate } from './proven.ts';
+import { callAggregate, isAggregate } from './proven.ts';
+import { callFunction } from './proven-call.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
 import { windowCall } from './windows.ts';

@@ -62,7 +62,7 @@ export function extreme(t: Translation, fields: Fields, scope: Scope): Expressio
   const facts = (operandsOf[0] as Expression).facts;
   const collation = mergeCollations(operandsOf);
   requireC(collation);
-  if (!facts.isCanonical || !facts.isOrdered || facts.family === 'enum') {
+  if (!facts.isCanonical || !facts.isOrdered || facts.family === 'enum' || facts.keySql !== undefined) {
     throw new Forward('unproven-type', `GREATEST or LEAST of type ${facts.oid}`);
   }
   const name = fields['op'] === 'IS_LEAST' ? 'min' : 'max';
@@ -79,7 +79,7 @@ export function extreme(t: Translation, fields: Fields, scope: Scope): Expressio
 }
 
 export function common(t: Translation, terms: readonly Term[]): Expression[] {
-  const typeOid = commonType(terms);
+  const typeOid = commonType(terms, t.draft);
   return terms.map((term) => coerce(term, typeOid, t.draft));
 }
 

@@ -1,7 +1,7 @@
 // Constants, parameters and casts: how a term becomes an expression of a type, by Postgres' rules. Each cast here is compared
 // with Postgres in differential.pg.test.ts.
 
-import { OID } from '../../pg/oid.ts';
+import { builtinType, OID } from '../../pg/oid.ts';
 import {
   type Collation,
   type Constant,
@@ -14,7 +14,13 @@ import {
   type Untyped,
 } from './expression.ts';
 import { Forward } from './forward.ts';
-import { NEED_TIMEZONE_UTC } from './plan.ts';
+import { fitNum, formatNum, parseNum } from './decimal.ts';
+import { printedSql } from './forms.ts';
+import { printedNumber } from './json-text.ts';
+import { categoryOf, isCoercible, isPreferred } from './overload.ts';
+import { proofOf } from './proofs/index.ts';
+import { applyProof } from './proven-call.ts';
+import { IMPLICIT_CASTS, type Signature } from './signatures.ts';
 import type { TypeFacts } from './types.ts';
 
 const INTEGER_RANK = new Map<number, number>([
@@ -42,13 +48,14 @@ export function typeCollation(facts: TypeFacts, draft: Draft): Collation | null 
 /** A constant of a type. */
 export function constantOf(typeOid: number, constant: Constant, draft: Draft): Expression {
   const facts = draft.facts(typeOid);
-  const { writer, keyWriter } = facts;
-  if (writer === null || keyWriter === null)
-    throw new Forward('literal', `constants of type ${typeOid} are left to the core`);
+  const { writer, keyWriter, keySql } = facts;
+  if (writer === null) throw new Forward('literal', `constants of type ${typeOid} are left to the core`);
   draft.check(constant, writer, typeOid);
   const { lifting } = draft;
-  return derived(facts, [], () => draft.constant(constant, writer, typeOid, lifting), {
-    key: () => draft.constant(constant, keyWriter, typeOid, lifting),
+  const value = (): string => draft.constant(constant, writer, typeOid, lifting);
+  const stored = keyWriter === null ? null : (): string => draft.constant(constant, keyWriter, typeOid, lifting);
+  return derived(facts, [], value, {
+    key: keySql === undefined ? stored : () => keySql(value()),
     collation: typeCollation(facts, draft),
     nullable: false,
     constant,
@@ -65,12 +72,14 @@ export function parameterOf(index: number, draft: Draft): Expression {
   const typeOid = draft.parameterTypes[index] as number;
   const facts = draft.facts(typeOid);
   if (facts.oid !== typeOid) throw new Forward('parameter-type', `$${index + 1} is of a domain`);
-  const { writer, keyWriter } = facts;
+  const { writer, keyWriter, keySql } = facts;
   const unwritable = (): never => {
     throw new Forward('parameter-type', `values of type ${typeOid} are not bound here`);
   };
-  return derived(facts, [], writer === null ? unwritable : () => draft.parameter(index, writer), {
-    key: keyWriter === null ? null : () => draft.parameter(index, keyWriter),
+  const value = writer === null ? unwritable : (): string => draft.parameter(index, writer);
+  const stored = keyWriter === null ? null : (): string => draft.parameter(index, keyWriter);
+  return derived(facts, [], value, {
+    key: keySql === undefined ? stored : () => keySql(value()),
     collation: typeCollation(facts, draft),
   });
 }
@@ -105,6 +114,10 @@ export function coerce(term: Term, typeOid: number, draft: Draft): Expression {
     if (isWider) return constantOf(typeOid, term.constant, draft);
   }
   if (from !== undefined && typeOid === OID.numeric) return printedInteger(term, OID.numeric, draft);
+  if (IMPLICIT_CASTS.has(`${term.typeOid}>${typeOid}`)) {
+    const proven = castProof(term, typeOid, draft);
+    if (proven !== null) return proven;
+  }
   throw new Forward('unproven-cast', `type ${term.typeOid} to ${typeOid}`);
 }
 
@@ -134,17 +147,10 @@ function printedInteger(term: Expression, typeOid: number, draft: Draft): Expres
 /** An explicit cast: `x::type`. `typmod` -1 when none was written. */
 export function cast(term: Term, typeOid: number, typmod: number, draft: Draft): Expression {
   if (typmod !== -1) {
-    // varchar(n) cuts; other modifiers round, pad or refuse.
-    if (typeOid !== OID.varchar) throw new Forward('unproven-cast', 'a cast with a type modifier');
-    const length = typmod - 4;
-    if (isUntyped(term) && term.untyped !== 'null') throw new Forward('unproven-cast', 'a constant cast to varchar(n)');
-    if (!isUntyped(term) && term.typeOid === OID.varchar && term.typmod === typmod) return term;
-    const text = !isUntyped(term) && term.typeOid === OID.varchar ? term : cast(term, OID.varchar, -1, draft);
-    return derived(text.facts, [text], () => `substr(${text.value()}, 1, ${length})`, {
-      typmod,
-      nullable: text.nullable,
-      collation: text.collation,
-    });
+    if (!isUntyped(term) && term.typeOid === typeOid && term.typmod === typmod) return term;
+    // What a column's own modifier was does not matter to the new one.
+    const base = !isUntyped(term) && term.typeOid === typeOid ? term : cast(term, typeOid, -1, draft);
+    return modified(base, typmod, draft);
   }
   if (isUntyped(term)) return untypedTo(term, typeOid, draft);
   if (term.typeOid === typeOid) {
@@ -152,72 +158,110 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
     return term;
   }
   const to = draft.facts(typeOid);
-  const family = term.facts.family;
+  const { family } = term.facts;
   const options = { nullable: term.nullable, collation: typeCollation(to, draft) };
-  if (isTextual(typeOid)) {
-    switch (family) {
-      case 'integer':
-      case 'oid':
-        return printedInteger(term, typeOid, draft);
-      case 'bool':
-        return derived(to, [term], () => `CASE ${term.value()} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END`, options);
-      case 'numeric':
-      case 'uuid':
-      case 'enum':
-        return derived(to, [term], term.value, options);
-      default:
-        if (term.typeOid === OID.json || term.typeOid === OID.jsonb) return derived(to, [term], term.value, options);
-    }
-  }
-  if (typeOid === OID.date && (family === 'timestamp' || family === 'timestamptz')) {
-    // The day stands before the blank; infinities have none.
-    if (family === 'timestamptz') draft.needs |= NEED_TIMEZONE_UTC;
-    const sql = (): string => `substr(${term.value()}, 1, instr(${term.value()} || ' ', ' ') - 1)`;
-    return derived(to, [term], sql, options);
-  }
   if (family === 'bool' && typeOid === OID.int4) return derived(to, [term], term.value, options);
   if (term.typeOid === OID.int4 && typeOid === OID.bool)
     return derived(to, [term], () => `(${term.value()} <> 0)`, options);
   if (term.constant !== null && family === 'integer' && to.family === 'integer') {
     return constantOf(typeOid, term.constant, draft);
   }
+  const proven = castProof(term, typeOid, draft);
+  if (proven !== null) return proven;
+  if (isTextual(typeOid) || typeOid === OID.bpchar) {
+    if (family === 'integer' || family === 'oid') return printedInteger(term, typeOid, draft);
+    if (isTextual(term.typeOid) || family === 'bpchar') return coerce(term, typeOid, draft);
+    // By the type's own output function.
+    draft.needs |= term.facts.textNeeds;
+    return derived(to, [term], () => printedSql(term.facts, term.value()), options);
+  }
+  if (isTextual(term.typeOid) && to.writer !== null) return readingCast(term, typeOid, draft);
   return coerce(term, typeOid, draft);
 }
 
-/** The type that CASE, COALESCE, IN and the like give their operands, as the parser selects it. */
-export function commonType(terms: readonly Term[]): number {
+/** text → any type, by that type's input function. What it does not read the same everywhere is left to the core. */
+function readingCast(term: Expression, typeOid: number, draft: Draft): Expression {
+  const facts = draft.facts(typeOid);
+  if (!draft.isEveryRowComputed || term.relations.size === 0) {
+    throw new Forward('may-fail', 'a text that may not be of the type');
+  }
+  if (facts.family === 'enum') throw new Forward('unproven-cast', 'a text as an enum');
+  draft.mayFail = true;
+  draft.needs |= facts.textNeeds;
+  return derived(facts, [term], () => `skerry_read(${typeOid}, ${term.value()})`, { nullable: term.nullable });
+}
+
+function castProof(term: Expression, typeOid: number, draft: Draft): Expression | null {
+  const from = builtinType(term.typeOid)?.name;
+  const to = builtinType(typeOid)?.name;
+  if (from === undefined || to === undefined) return null;
+  const text = `${from}::${to}`;
+  if (proofOf(text) === undefined) return null;
+  const signature: Signature = {
+    name: '',
+    text,
+    parameters: [term.typeOid],
+    result: typeOid,
+    isVariadic: false,
+    defaults: 0,
+    isSet: false,
+    kind: 'function',
+    isStrict: true,
+  };
+  return applyProof({ signature, types: [term.typeOid], result: typeOid }, [term], draft);
+}
+
+/** A value made to fit a type's modifier, as an explicit cast does. */
+function modified(base: Expression, typmod: number, draft: Draft): Expression {
+  const parts = { typmod, nullable: base.nullable, collation: base.collation };
+  switch (base.typeOid) {
+    case OID.varchar:
+      return derived(base.facts, [base], () => `substr(${base.value()}, 1, ${typmod - 4})`, parts);
+    case OID.bpchar:
+      return derived(base.facts, [base], () => `skerry_pad(${base.value()}, ${typmod - 4})`, parts);
+    case OID.varbit:
+      return derived(base.facts, [base], () => `substr(${base.value()}, 1, ${typmod})`, parts);
+    case OID.timestamp:
+    case OID.timestamptz:
+    case OID.time:
+      draft.mayFail = true;
+      return derived(base.facts, [base], () => `skerry_round_time(${base.typeOid}, ${base.value()}, ${typmod})`, parts);
+    case OID.numeric: {
+      const precision = ((typmod - 4) >> 16) & 0xffff;
+      const scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+      if (base.constant === null && (!draft.isEveryRowComputed || base.relations.size === 0)) {
+        throw new Forward('may-fail', 'a number that may not fit');
+      }
+      if (base.constant !== null) {
+        let text: string;
+        try {
+          text = formatNum(fitNum(parseNum(printedNumber(draft.bake(base.constant))), precision, scale));
+        } catch {
+          throw new Forward('may-fail', 'a number that does not fit');
+        }
+        return { ...constantOf(OID.numeric, { text, start: -1 }, draft), typmod, constant: null };
+      }
+      draft.mayFail = true;
+      return derived(base.facts, [base], () => `skerry_fit(${base.value()}, ${precision}, ${scale})`, parts);
+    }
+    default:
+      throw new Forward('unproven-cast', 'a cast with a type modifier');
+  }
+}
+
+/** The type that CASE, COALESCE, IN and the like give their operands, as the parser selects it (select_common_type). */
+export function commonType(terms: readonly Term[], draft: Draft): number {
+  const { catalogue } = draft;
   let typeOid = 0;
   for (const term of terms) {
     if (isUntyped(term)) continue;
     const next = term.typeOid;
-    if (typeOid === 0 || next === typeOid) {
-      typeOid = next;
-      continue;
+    if (typeOid === 0) typeOid = next;
+    if (next === typeOid) continue;
+    if (categoryOf(typeOid, catalogue) !== categoryOf(next, catalogue)) {
+      throw new Forward('unproven-cast', `types ${typeOid} and ${next} meet`);
     }
-    if (isTextual(typeOid) && isTextual(next)) continue;
-    const numeric = numericRank(next) - numericRank(typeOid);
-    if (Number.isNaN(numeric)) throw new Forward('unproven-cast', `types ${typeOid} and ${next} meet`);
-    if (numeric > 0) typeOid = next;
+    if (!isPreferred(typeOid) && isCoercible(typeOid, next, catalogue) && !isCoercible(next, typeOid, catalogue)) typeOid = next;
   }
   return typeOid === 0 ? OID.text : typeOid;
-}
-
-/** Each numeric type converts implicitly to those of higher rank. */
-function numericRank(typeOid: number): number {
-  switch (typeOid) {
-    case OID.int2:
-      return 1;
-    case OID.int4:
-      return 2;
-    case OID.int8:
-      return 3;
-    case OID.numeric:
-      return 4;
-    case OID.float4:
-      return 5;
-    case OID.float8:
-      return 6;
-    default:
-      return Number.NaN;
-  }
 }

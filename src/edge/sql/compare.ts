@@ -14,6 +14,7 @@ import {
   type Term,
 } from './expression.ts';
 import { Forward } from './forward.ts';
+import { chooseOperator } from './overload.ts';
 
 export type ComparisonOperator = '=' | '<>' | '<' | '<=' | '>' | '>=';
 
@@ -42,14 +43,15 @@ export function compare(operator: ComparisonOperator, left: Term, right: Term, d
 export function comparable(left: Term, right: Term, isEquality: boolean, draft: Draft): [Expression, Expression] {
   const [a, b] = operands(left, right, draft);
   requireComparable(a, b, isEquality);
+  // Keys that are computed may be beyond what is computed here.
+  if (a.facts.keySql !== undefined) draft.mayFail = true;
   return [a, b];
 }
 
 /** `left IS [NOT] DISTINCT FROM right`. */
 export function distinctFrom(left: Term, right: Term, negated: boolean, draft: Draft): Expression {
   draft.requireBuiltIn('operator', '=');
-  const [a, b] = operands(left, right, draft);
-  requireComparable(a, b, true);
+  const [a, b] = comparable(left, right, true, draft);
   const operator = negated ? 'IS' : 'IS NOT';
   const sqlA = keyOf(a);
   const sqlB = keyOf(b);
@@ -94,7 +96,7 @@ export function operands(left: Term, right: Term, draft: Draft): [Expression, Ex
   const family = a.facts.family;
   if (family === b.facts.family) {
     if (family === 'opaque') throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
-    if (a.typeOid === b.typeOid || family === 'integer' || family === 'float') return [a, b];
+    if (a.typeOid === b.typeOid || family === 'integer' || family === 'float' || family === 'inet') return [a, b];
   }
   const isExact = (each: Expression): boolean => each.facts.family === 'integer' || each.facts.family === 'numeric';
   if (isExact(a) && isExact(b)) return [coerce(a, OID.numeric, draft), coerce(b, OID.numeric, draft)];
@@ -105,11 +107,31 @@ export function operands(left: Term, right: Term, draft: Draft): [Expression, Ex
     const met = meetConstant(b, a, draft);
     if (met !== null) return [met, b];
   }
+  return meet(a, b, draft);
+}
+
+const TEMPORAL_RANK = new Map<number, number>([
+  [OID.date, 1],
+  [OID.timestamp, 2],
+  [OID.timestamptz, 3],
+]);
+
+/** Two types that Postgres compares by an operator of another type, or by one of its own for both. */
+function meet(a: Expression, b: Expression, draft: Draft): [Expression, Expression] {
+  const { types } = chooseOperator('=', a.typeOid, b.typeOid, draft.catalogue);
+  let [left, right] = types as [number, number];
+  const [x, y] = [TEMPORAL_RANK.get(left), TEMPORAL_RANK.get(right)];
+  // A date meets a timestamp as its midnight.
+  if (x !== undefined && y !== undefined) left = right = x > y ? left : right;
+  const [first, second] = [coerce(a, left, draft), coerce(b, right, draft)];
+  const family = first.facts.family;
+  if (family === second.facts.family && family !== 'opaque' && (left === right || family === 'float' || family === 'integer')) return [first, second];
   throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
 }
 
-/** varchar has no operators of its own: those of text serve it. */
+/** varchar and cidr have no operators of their own: those of text and inet serve them. */
 function operand(term: Expression, draft: Draft): Expression {
+  if (term.typeOid === OID.cidr) return coerce(term, OID.inet, draft);
   return term.typeOid === OID.varchar ? coerce(term, OID.text, draft) : term;
 }
 

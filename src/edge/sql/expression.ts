@@ -6,7 +6,7 @@ import type { SqliteValue } from '../../replica/sqlite.ts';
 import { sqlLiteral } from '../../replica/values.ts';
 import { writeText } from './bind.ts';
 import { Forward } from './forward.ts';
-import { type Binding, NEED_TIMEZONE_UTC, type SessionValue, type Writer } from './plan.ts';
+import { type Binding, NEED_INTERVALSTYLE_POSTGRES, NEED_TIMEZONE_UTC, type SessionValue, type Writer } from './plan.ts';
 import { type Shadows, shadowedIn } from './shadows.ts';
 import { type TypeFacts, typeFacts } from './types.ts';
 
@@ -83,6 +83,9 @@ const EXPRESSION_LENGTH_MAX = 20_000;
 
 /** Parameters a statement may have here (SQLite's own limit is 32,766). */
 const BINDINGS_COUNT_MAX = 5_000;
+
+/** Settings that texts are read by, too: a timestamptz without zone, the sign of an interval. */
+const READING_NEEDS = NEED_TIMEZONE_UTC | NEED_INTERVALSTYLE_POSTGRES;
 
 /** One statement being planned: gathers bindings, tables and needs. */
 export class Draft {
@@ -188,6 +191,7 @@ export class Draft {
     const value = writeText(writer, typeOid, constant.text, this.catalogue);
     if (value === undefined) throw new Forward('literal', 'a constant that is left to the core to read');
     if (writer === 'timestamptz') this.needs |= NEED_TIMEZONE_UTC;
+    if (writer === 'typed') this.needs |= this.facts(typeOid).textNeeds & READING_NEEDS;
     return value;
   }
 
@@ -207,6 +211,7 @@ export class Draft {
   parameter(index: number, writer: Writer): string {
     const typeOid = this.parameterTypes[index] as number;
     if (writer === 'timestamptz' || (writer === 'array' && typeOid === 1185)) this.needs |= NEED_TIMEZONE_UTC;
+    if (writer === 'typed') this.needs |= this.facts(typeOid).textNeeds & READING_NEEDS;
     const key = `${index}:${writer}`;
     let slot = this.#parameterSlots.get(key);
     if (slot === undefined) {
@@ -278,6 +283,9 @@ export function derived(
 
 /** Comparison form of a value that was computed; null where there is none. */
 function derivedKey(facts: TypeFacts, sql: () => string): (() => string) | null {
+  const { keySql } = facts;
+  if (keySql !== undefined) return () => keySql(sql());
+  if (facts.family === 'printed' || facts.family === 'bits') return sql;
   if (facts.writer === null) return null;
   if (facts.keyWriter === facts.writer) return sql;
   return facts.keyWriter === 'numeric-key' ? () => `skerry_key(${sql()})` : null;

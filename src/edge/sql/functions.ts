@@ -1,44 +1,35 @@
 // Functions that plans call and SQLite does not have. Each connection that runs plans must have them: `registerFunctions`.
 // A function that throws makes the statement fail in SQLite, and so be forwarded.
 
+import { OID } from '../../pg/oid.ts';
 import { parseArray } from '../../pg/types/array.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import type { Sqlite, SqliteValue } from '../../replica/sqlite.ts';
 import { extractField, truncateTo } from './calendar.ts';
-import { jsonElement, jsonMember, jsonText } from './json-path.ts';
+import { readInput } from './bind.ts';
 import {
-  add,
-  ceiling,
-  type Decimal,
-  divide,
-  floor,
-  formatDecimal,
-  multiply,
-  parseDecimal,
-  remainder,
-  round,
-  subtract,
-  truncate,
-} from './numeric.ts';
-
-/** What any arithmetic with it gives. */
-const NAN = 'NaN';
-
+  addNum,
+  divideNum,
+  fitNum,
+  formatNum,
+  multiplyNum,
+  type Num,
+  parseNum,
+  remainderNum,
+  subtractNum,
+} from './decimal.ts';
+import { decoderOf, encoderOf, print, store, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY } from './forms.ts';
+import { valueKey } from './keys.ts';
+import { registerProofs } from './proofs/index.ts';
+import { jsonElement, jsonMember, jsonText } from './json-path.ts';
+import { add, type Decimal, subtract } from './numeric.ts';
 /** Makes them callable on this connection. Numbers come and go as texts: numerics as Postgres prints them. */
 export function registerFunctions(sqlite: Sqlite): void {
   sqlite.function('skerry_key', (text) => (text === null ? null : numericKey(text as string)));
   for (const [name, compute] of OPERATIONS) {
     sqlite.function(name, (a, b) => {
       if (a === null || b === null) return null;
-      if (a === NAN || b === NAN) return NAN;
-      return formatDecimal(compute(parseDecimal(a as string), parseDecimal(b as string)));
-    });
-  }
-  for (const [name, compute] of ROUNDINGS) {
-    sqlite.function(name, (a, scale) => {
-      if (a === null || scale === null) return null;
-      if (a === NAN) return NAN;
-      return formatDecimal(compute(parseDecimal(a as string), Number(scale)));
+      return formatNum(compute(parseNum(a as string), parseNum(b as string)));
     });
   }
   for (const name of ['lower', 'upper'] as const) {
@@ -48,6 +39,22 @@ export function registerFunctions(sqlite: Sqlite): void {
       return name === 'lower' ? (text as string).toLowerCase() : (text as string).toUpperCase();
     });
   }
+  sqlite.function('skerry_print', (typeOid, raw) => (raw === null ? null : print(typeOid as number, raw)));
+  sqlite.function('skerry_store', (typeOid, text) =>
+    text === null ? null : store(typeOid as number, text as string),
+  );
+  sqlite.function('skerry_value_key', (kind, text) =>
+    text === null ? null : valueKey(kind as string, text as string),
+  );
+  registerProofs(sqlite);
+  sqlite.function('skerry_read', (typeOid, text) => (text === null ? null : readInput(typeOid as number, text as string)));
+  sqlite.function('skerry_fit', (text, precision, scale) =>
+    text === null ? null : formatNum(fitNum(parseNum(text as string), precision as number, scale as number)),
+  );
+  sqlite.function('skerry_pad', (text, length) => (text === null ? null : padded(text as string, length as number)));
+  sqlite.function('skerry_round_time', (typeOid, stored, digits) =>
+    stored === null ? null : roundedTime(typeOid as number, stored as string, digits as number),
+  );
   sqlite.function('skerry_extract', (field, stored) =>
     stored === null ? null : extractField(field as string, stored as string),
   );
@@ -71,26 +78,30 @@ export function registerFunctions(sqlite: Sqlite): void {
   );
   sqlite.function('skerry_json_text', (part) => (part === null ? null : jsonText(part as string)));
   sqlite.aggregate<Sum>('skerry_sum', {
-    start: () => ({ count: 0, nans: 0, sum: null }),
+    start: () => ({ count: 0, special: { NaN: 0, Infinity: 0, '-Infinity': 0 }, sum: null }),
     step: (state, text) => {
       if (text === null) return state;
       state.count += 1;
-      if (text === NAN) state.nans += 1;
-      else {
-        const value = parseDecimal(text as string);
-        state.sum = state.sum === null ? value : add(state.sum, value);
-      }
+      const value = parseNum(text as string);
+      if (typeof value === 'string') state.special[value] += 1;
+      else state.sum = state.sum === null ? value : add(state.sum, value);
       return state;
     },
     // A row leaves a window. The scale stays: where that would show, the planner does not come here.
     inverse: (state, text) => {
       if (text === null) return state;
       state.count -= 1;
-      if (text === NAN) state.nans -= 1;
-      else state.sum = subtract(state.sum as Decimal, parseDecimal(text as string));
+      const value = parseNum(text as string);
+      if (typeof value === 'string') state.special[value] -= 1;
+      else state.sum = subtract(state.sum as Decimal, value);
       return state;
     },
-    result: ({ count, nans, sum }) => (count === 0 ? null : nans > 0 ? NAN : formatDecimal(sum as Decimal)),
+    result: ({ count, special, sum }) => {
+      if (count === 0) return null;
+      const { Infinity: up, '-Infinity': down } = special;
+      if (special.NaN > 0 || (up > 0 && down > 0)) return 'NaN';
+      return up > 0 ? 'Infinity' : down > 0 ? '-Infinity' : formatNum(sum as Decimal);
+    },
   });
   for (const [name, sign] of [
     ['skerry_min', -1],
@@ -108,12 +119,33 @@ export function registerFunctions(sqlite: Sqlite): void {
   }
 }
 
+/** char(n): cut or filled up with blanks. */
+function padded(text: string, length: number): string {
+  const chars = Array.from(text);
+  return chars.length >= length ? chars.slice(0, length).join('') : text + ' '.repeat(length - chars.length);
+}
+
+/** timestamp(n) and time(n): rounded to so many digits, halves away from zero. */
+function roundedTime(typeOid: number, stored: string, digits: number): SqliteValue {
+  if (digits >= 6) return stored;
+  if (typeOid === OID.time) {
+    const unit = 10 ** (6 - digits);
+    return encoderOf(typeOid)(Math.floor(((decoderOf(typeOid)(stored) as number) + unit / 2) / unit) * unit);
+  }
+  const micros = decoderOf(typeOid)(stored) as bigint;
+  if (micros === TIMESTAMP_INFINITY || micros === TIMESTAMP_MINUS_INFINITY) return stored;
+  const unit = 10n ** BigInt(6 - digits);
+  const size = ((micros < 0n ? -micros : micros) + unit / 2n) / unit;
+  return encoderOf(typeOid)((micros < 0n ? -size : size) * unit);
+}
+
 const ASCII = /^[\x00-\x7f]*$/;
 
 interface Sum {
-  /** Values but NULL, and how many of them are NaN. */
+  /** Values but NULL. */
   count: number;
-  nans: number;
+  /** Those that are no numbers. */
+  readonly special: Record<'NaN' | 'Infinity' | '-Infinity', number>;
   /** Of the others. */
   sum: Decimal | null;
 }
@@ -123,17 +155,10 @@ interface Extreme {
   readonly key: Buffer;
 }
 
-const OPERATIONS: readonly (readonly [string, (a: Decimal, b: Decimal) => Decimal])[] = [
-  ['skerry_add', add],
-  ['skerry_subtract', subtract],
-  ['skerry_multiply', multiply],
-  ['skerry_divide', divide],
-  ['skerry_remainder', remainder],
-];
-
-const ROUNDINGS: readonly (readonly [string, (a: Decimal, scale: number) => Decimal])[] = [
-  ['skerry_round', round],
-  ['skerry_truncate', truncate],
-  ['skerry_floor', (a) => floor(a)],
-  ['skerry_ceiling', (a) => ceiling(a)],
+const OPERATIONS: readonly (readonly [string, (a: Num, b: Num) => Num])[] = [
+  ['skerry_add', addNum],
+  ['skerry_subtract', subtractNum],
+  ['skerry_multiply', multiplyNum],
+  ['skerry_divide', divideNum],
+  ['skerry_remainder', remainderNum],
 ];

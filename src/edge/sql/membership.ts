@@ -39,7 +39,7 @@ function inTerms(t: Translation, negated: boolean, left: Term, items: readonly T
     );
   }
   // A list of constants is an array: all of its elements get one type, which may be varchar.
-  const typeOid = commonType([left, ...plain]);
+  const typeOid = commonType([left, ...plain], t.draft);
   if (isUntyped(left) || typeOid !== left.typeOid) {
     const isInteger = plain.every((term) => isUntyped(term) || term.facts.family === 'integer');
     if (!isInteger || isUntyped(left) || left.facts.family !== 'integer')
@@ -185,7 +185,7 @@ function anyList(
   if (terms.length === 0 || isUntyped(left)) throw new Forward('unproven-operator', '= ANY of an empty list');
   const element =
     written === 0
-      ? commonType(terms)
+      ? commonType(terms, t.draft)
       : [OID.int2, OID.int4, OID.int8, OID.text, OID.varchar, OID.uuid, left.typeOid].find(
           (oid) => arrayOf(oid, catalogue) === written,
         );

@@ -10,7 +10,9 @@ import { type Expression, type Term, derived, isUntyped, mergeCollations, requir
 import { Forward } from './forward.ts';
 import { anyArray, inList } from './membership.ts';
 import { type Fields, type Node, list, names, parameterIndex } from './parse.ts';
+import { chooseOperator } from './overload.ts';
 import { asciiCase } from './proven.ts';
+import { applyProof, typeOf } from './proven-call.ts';
 import { rowOperator } from './rows.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
@@ -87,42 +89,38 @@ function plainOperator(t: Translation, name: string, fields: Fields, scope: Scop
   }
   if (fields['lexpr'] === undefined) {
     const operand = t.term(fields['rexpr'] as Node, scope);
-    if (isUntyped(operand) || operand.facts.family !== 'integer')
-      throw new Forward('unproven-operator', `unary ${name}`);
-    if (name === '+') return derived(operand.facts, [operand], operand.value);
-    if (name !== '-') throw new Forward('unproven-operator', `unary ${name}`);
-    return checked(t, operand.typeOid, [operand], () => `(- ${operand.value()})`, 'TRUE');
+    if (!isUntyped(operand) && operand.facts.family === 'integer') {
+      if (name === '+') return derived(operand.facts, [operand], operand.value);
+      if (name === '-') return checked(t, operand.typeOid, [operand], () => `(- ${operand.value()})`, 'TRUE');
+    }
+    return applyProof(chooseOperator(name, null, typeOf(operand), t.draft.catalogue), [operand], t.draft);
   }
   // The grammar makes <> of !=.
   if (isComparison(name)) {
     return comparison(t, name, fields['lexpr'] as Node, fields['rexpr'] as Node, scope);
   }
-  const [left, right] = both(t, fields, scope);
-  if (name === '||') return concatenation(t, left, right);
-  if (name === '+' || name === '-' || name === '*' || name === '/' || name === '%') {
-    return arithmetic(t, name, left, right);
-  }
-  if (name === '->' || name === '->>') return jsonb(t, name, left, right);
   if (name === '~~' || name === '!~~') return like(t, false, name === '!~~', fields, scope);
-  throw new Forward('unproven-operator', name);
+  const [left, right] = both(t, fields, scope);
+  if ((name === '->' || name === '->>') && !isUntyped(left) && left.typeOid === OID.jsonb) return jsonb(t, name, left, right);
+  if (isArithmetic(name) && isExact(left, right)) return arithmetic(t, name, left, right);
+  const chosen = chooseOperator(name, typeOf(left), typeOf(right), t.draft.catalogue);
+  if (chosen.signature.text === 'text || anynonarray' || chosen.signature.text === 'anynonarray || text') {
+    // It is made of a cast to text, which is not what other functions print: true, not t.
+    const sides = [left, right].map((term) => (isUntyped(term) ? term : cast(term, OID.text, -1, t.draft)));
+    return applyProof(chooseOperator('||', OID.text, OID.text, t.draft.catalogue), sides, t.draft);
+  }
+  return applyProof(chosen, [left, right], t.draft);
 }
 
-function concatenation(t: Translation, left: Term, right: Term): Expression {
-  const isText = (term: Term): boolean => !isUntyped(term) && term.facts.family === 'text';
-  if (!isText(left) && !isText(right)) throw new Forward('unproven-operator', '|| without a text');
-  const sides = [left, right].map((term) => {
-    if (isUntyped(term) && term.untyped !== 'text')
-      throw new Forward('unproven-operator', '|| with NULL or a parameter');
-    if (isUntyped(term) || isText(term)) return coerce(term, OID.text, t.draft);
-    const { family } = term.facts;
-    if (family !== 'integer' && family !== 'numeric')
-      throw new Forward('unproven-operator', `|| with type ${term.typeOid}`);
-    return cast(term, OID.text, -1, t.draft);
-  });
-  return derived(t.draft.facts(OID.text), sides, () => `(${sides.map((side) => side.value()).join(' || ')})`, {
-    collation: mergeCollations(sides),
-    nullable: sides.some((side) => side.nullable),
-  });
+function isArithmetic(name: string): boolean {
+  return name === '+' || name === '-' || name === '*' || name === '/' || name === '%';
+}
+
+/** Integers and numerics; an untyped side is taken for the other's type. */
+function isExact(left: Term, right: Term): boolean {
+  const isNumber = (term: Term): boolean =>
+    isUntyped(term) || term.facts.family === 'integer' || term.facts.family === 'numeric';
+  return isNumber(left) && isNumber(right) && !(isUntyped(left) && isUntyped(right));
 }
 
 /** `jsonb -> key`, `jsonb ->> key`, key a text or an integer. */

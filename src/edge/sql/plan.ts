@@ -136,6 +136,8 @@ export type Writer =
   | 'limit'
   /** OFFSET: NULL is 0; negative is refused. */
   | 'offset'
+  /** What is stored as Postgres prints it: interval, jsonb, inet, ranges, arrays … */
+  | 'typed'
   /** One-dimensional arrays become a JSON text of the elements in storage form, for json_each. */
   | 'array';
 

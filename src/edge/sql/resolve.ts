@@ -58,7 +58,7 @@ export function columnExpression(draft: Draft, relation: Relation, column: Relat
         ? null
         : facts.family === 'bpchar'
           ? () => `rtrim(${key}, ' ')`
-          : () => key,
+          : () => facts.keySql?.(key) ?? key,
     nullable: !column.notNull || relation.isOptional,
     column: {
       relation: relation.id,

@@ -195,12 +195,13 @@ export class Translator implements Translation {
     if (typeOid === 0) throw new Forward('unproven-type', `type ${path.join('.')}`);
     const modifiers = list(fields['typmods']);
     if (modifiers.length === 0) return { typeOid, typmod: -1 };
-    const constant = modifiers[0]?.['A_Const']?.['ival'] as Fields | undefined;
-    const length = constant?.['ival'];
-    if (typeOid !== OID.varchar || modifiers.length !== 1 || typeof length !== 'number' || length < 1) {
-      throw new Forward('unproven-type', 'a type with modifiers');
-    }
-    return { typeOid, typmod: length + 4 };
+    const numbers = modifiers.map((node) => {
+      const constant = node['A_Const']?.['ival'] as Fields | undefined;
+      return constant === undefined ? Number.NaN : ((constant['ival'] as number | undefined) ?? 0);
+    });
+    const typmod = isArray ? null : typmodOf(typeOid, numbers);
+    if (typmod === null) throw new Forward('unproven-type', 'a type with modifiers');
+    return { typeOid, typmod };
   }
 
   #findType(path: readonly string[]): number {
@@ -220,6 +221,29 @@ export class Translator implements Translation {
       }
     }
     return 0;
+  }
+}
+
+/** Modifier of `type(numbers)`; null when it is not proven, or Postgres refuses it. */
+function typmodOf(typeOid: number, numbers: readonly number[]): number | null {
+  const [first = Number.NaN, second = 0] = numbers;
+  const isOne = numbers.length === 1;
+  switch (typeOid) {
+    case OID.varchar:
+    case OID.bpchar:
+      return isOne && first >= 1 && first <= 10_485_760 ? first + 4 : null;
+    case OID.varbit:
+      return isOne && first >= 1 && first <= 83_886_080 ? first : null;
+    case OID.timestamp:
+    case OID.timestamptz:
+    case OID.time:
+      return isOne && first >= 0 && first <= 6 ? first : null;
+    case OID.numeric:
+      return numbers.length <= 2 && first >= 1 && first <= 1_000 && second >= -1_000 && second <= 1_000
+        ? ((first << 16) | (second & 0x7ff)) + 4
+        : null;
+    default:
+      return null;
   }
 }
 

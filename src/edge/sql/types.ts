@@ -34,6 +34,15 @@ export type Family =
   | 'name'
   | 'char'
   | 'enum'
+  | 'interval'
+  | 'timetz'
+  | 'jsonb'
+  | 'inet'
+  | 'macaddr'
+  | 'bits'
+  | 'lsn'
+  /** Arrays and ranges whose printed forms are equal exactly when they are. */
+  | 'printed'
   /** Only returned, never compared. */
   | 'opaque';
 
@@ -50,6 +59,8 @@ export interface TypeFacts {
   readonly keyWriter: Writer | null;
   readonly reader: Reader;
   readonly textNeeds: number;
+  /** SQL of what compares, from SQL of a stored value, where neither that itself nor a `$key` column does. */
+  readonly keySql?: (sql: string) => string;
 }
 
 const ALL_NEEDS =
@@ -71,6 +82,34 @@ function facts(
   const isOrdered = writer !== null;
   return { oid, family, isOrdered, isCanonical: isOrdered, writer, keyWriter: writer, reader, textNeeds: 0, ...more };
 }
+
+function keyed(kind: string): Partial<TypeFacts> {
+  return { keyWriter: null, keySql: (sql) => `skerry_value_key('${kind}', ${sql})` };
+}
+
+/** Elements whose texts are equal exactly when they are. */
+const PRINTED_ELEMENTS = new Set<number>([
+  OID.int2,
+  OID.int4,
+  OID.int8,
+  OID.oid,
+  OID.text,
+  OID.varchar,
+  OID.name,
+  OID.uuid,
+  OID.bool,
+  OID.bytea,
+  OID.date,
+  OID.time,
+  OID.timestamp,
+  OID.timestamptz,
+  OID.inet,
+  OID.cidr,
+  OID.macaddr,
+]);
+
+/** int4range, int8range, daterange, tsrange, tstzrange. */
+const PRINTED_RANGES = new Set<number>([3904, 3926, 3912, 3908, 3910]);
 
 const KNOWN = new Map<number, TypeFacts>(
   [
@@ -97,6 +136,22 @@ const KNOWN = new Map<number, TypeFacts>(
     facts(OID.timestamptz, 'timestamptz', 'timestamptz', 'temporal', {
       textNeeds: NEED_DATESTYLE_ISO | NEED_TIMEZONE_UTC,
     }),
+    // A day and 24 hours are equal.
+    facts(OID.interval, 'interval', 'typed', 'text', {
+      textNeeds: NEED_INTERVALSTYLE_POSTGRES,
+      isCanonical: false,
+      ...keyed('interval'),
+    }),
+    facts(OID.timetz, 'timetz', null, 'text', { isOrdered: true, isCanonical: true, ...keyed('timetz') }),
+    // 1.0 and 1.00 are equal.
+    facts(OID.jsonb, 'jsonb', 'typed', 'text', { isOrdered: false, isCanonical: false, ...keyed('jsonb') }),
+    facts(OID.json, 'opaque', 'typed', 'text', { isOrdered: false, isCanonical: false, keyWriter: null }),
+    facts(OID.inet, 'inet', 'typed', 'text', keyed('inet')),
+    facts(OID.cidr, 'inet', 'typed', 'text', keyed('inet')),
+    facts(OID.macaddr, 'macaddr', 'typed', 'text'),
+    facts(OID.varbit, 'bits', 'typed', 'text'),
+    facts(OID.bit, 'bits', null, 'text', { isOrdered: true, isCanonical: true }),
+    facts(OID.pgLsn, 'lsn', 'typed', 'text', keyed('lsn')),
   ].map((entry) => [entry.oid, entry]),
 );
 
@@ -138,8 +193,21 @@ export function typeFacts(declaredOid: number, catalogue: Catalogue): TypeFacts 
   if (resolved.kind === 'e') {
     return { ...facts(resolved.oid, 'enum', 'enum', 'text'), isOrdered: true };
   }
-  return facts(resolved.oid, 'opaque', null, 'text', { textNeeds: opaqueNeeds(resolved.oid, catalogue) });
+  const textNeeds = opaqueNeeds(resolved.oid, catalogue);
+  const isReadable = isBuiltinArray(resolved.oid) || RANGES.has(resolved.oid);
+  const element = catalogue.type(resolved.elementOid);
+  const isPrinted = resolved.isArray
+    ? PRINTED_ELEMENTS.has(resolved.elementOid) || element?.kind === 'e'
+    : PRINTED_RANGES.has(resolved.oid);
+  return facts(resolved.oid, isPrinted ? 'printed' : 'opaque', isReadable ? 'typed' : null, 'text', {
+    textNeeds,
+    isOrdered: false,
+    isCanonical: isPrinted,
+    keyWriter: isPrinted && isReadable ? 'typed' : null,
+  });
 }
+
+const RANGES = new Set<number>([...PRINTED_RANGES, 3906]);
 
 function opaqueNeeds(oid: number, catalogue: Catalogue): number {
   if (NAMED_BY_CATALOGUE.has(oid)) throw new Forward('unproven-type', `type ${oid} prints names of the catalogue`);
@@ -189,6 +257,18 @@ const TYPE_NAMES: Readonly<Record<string, number>> = {
   jsonb: OID.jsonb,
   inet: OID.inet,
   interval: OID.interval,
+  cidr: OID.cidr,
+  macaddr: OID.macaddr,
+  timetz: OID.timetz,
+  varbit: OID.varbit,
+  bit: OID.bit,
+  pg_lsn: OID.pgLsn,
+  int4range: 3904,
+  numrange: 3906,
+  tsrange: 3908,
+  tstzrange: 3910,
+  daterange: 3912,
+  int8range: 3926,
 };
 
 /** The built-in type called so in pg_catalog, among those the planner works with; 0 when it is none of them. */

@@ -150,7 +150,7 @@ function shortestFloat4(value: number): Digits {
 const EXACT_DIGITS = 60;
 
 /** toPrecision, but a tie goes to the even digit, as in Postgres, and not away from zero. */
-function roundTo(value: number, precision: number): string {
+export function roundTo(value: number, precision: number): string {
   const rounded = value.toPrecision(precision);
   const longer = value.toPrecision(precision + 1);
   const e = longer.indexOf('e');
