@@ -1,7 +1,8 @@
 // + - * / % of integers and numerics: exact, and failing where Postgres fails.
 
 import { OID } from '../../pg/oid.ts';
-import { coerce, constantOf, untypedTo } from './coerce.ts';
+import { coerce } from './coerce.ts';
+import { constantOf, untypedTo } from './constants.ts';
 import { type Constant, type Expression, type Term, derived, isUntyped } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Translation } from './translation.ts';

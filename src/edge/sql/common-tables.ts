@@ -122,7 +122,7 @@ function recursive(
   if (after.targets.length !== outputs.length) throw new Forward('unproven-syntax', 'branches of different columns');
   const next = after.targets.map(({ term }, index) => {
     const first = (outputs[index] as (typeof outputs)[number]).expression;
-    const typeOid = commonType([first, term]);
+    const typeOid = commonType([first, term], draft);
     const expression = coerce(term, typeOid, draft);
     const isSame = typeOid === first.typeOid && (first.typmod === -1 || expression.typmod === first.typmod);
     const collation = mergeCollations([first, expression]);

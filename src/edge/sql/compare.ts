@@ -2,7 +2,8 @@
 
 import { OID } from '../../pg/oid.ts';
 import { sqlLiteral } from '../../replica/values.ts';
-import { coerce, constantOf, typed, untypedTo } from './coerce.ts';
+import { coerce } from './coerce.ts';
+import { constantOf, typed, untypedTo } from './constants.ts';
 import {
   type Draft,
   type Expression,
@@ -125,7 +126,12 @@ function meet(a: Expression, b: Expression, draft: Draft): [Expression, Expressi
   if (x !== undefined && y !== undefined) left = right = x > y ? left : right;
   const [first, second] = [coerce(a, left, draft), coerce(b, right, draft)];
   const family = first.facts.family;
-  if (family === second.facts.family && family !== 'opaque' && (left === right || family === 'float' || family === 'integer')) return [first, second];
+  if (
+    family === second.facts.family &&
+    family !== 'opaque' &&
+    (left === right || family === 'float' || family === 'integer')
+  )
+    return [first, second];
   throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
 }
 

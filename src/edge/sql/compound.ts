@@ -155,7 +155,7 @@ function counted(
 
 /** Terms of one column in the type they have in common. */
 function unite(terms: readonly Term[], draft: Draft): Expression[] {
-  const typeOid = commonType(terms);
+  const typeOid = commonType(terms, draft);
   const united = terms.map((term) => coerce(term, typeOid, draft));
   refuseDomains(united);
   return united;

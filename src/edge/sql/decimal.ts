@@ -106,17 +106,6 @@ function atScale(a: Decimal, scale: number): bigint {
   return a.digits * 10n ** BigInt(scale - a.scale);
 }
 
-export function compareNum(a: Num, b: Num): number {
-  if (typeof a !== 'string' && typeof b !== 'string') {
-    const scale = Math.max(a.scale, b.scale);
-    const x = atScale(a, scale);
-    const y = atScale(b, scale);
-    return x < y ? -1 : x > y ? 1 : 0;
-  }
-  const rank = (num: Num): number => (num === 'NaN' ? 3 : num === 'Infinity' ? 2 : num === '-Infinity' ? 0 : 1);
-  return Math.sign(rank(a) - rank(b));
-}
-
 /** round(num, scale): also to the left of the point when `scale` is negative. */
 export function roundNum(num: Num, scale: number): Num {
   if (typeof num === 'string') return num;
@@ -161,8 +150,4 @@ function fraction({ digits }: Decimal): bigint {
 export function wholeOf(num: Num): bigint {
   if (typeof num === 'string') throw new RangeError('cannot convert to an integer');
   return (round(num, 0) as Decimal).digits;
-}
-
-export function numOfInteger(value: bigint | number): Num {
-  return { digits: BigInt(value), scale: 0 };
 }

@@ -6,7 +6,13 @@ import type { SqliteValue } from '../../replica/sqlite.ts';
 import { sqlLiteral } from '../../replica/values.ts';
 import { writeText } from './bind.ts';
 import { Forward } from './forward.ts';
-import { type Binding, NEED_INTERVALSTYLE_POSTGRES, NEED_TIMEZONE_UTC, type SessionValue, type Writer } from './plan.ts';
+import {
+  type Binding,
+  NEED_INTERVALSTYLE_POSTGRES,
+  NEED_TIMEZONE_UTC,
+  type SessionValue,
+  type Writer,
+} from './plan.ts';
 import { type Shadows, shadowedIn } from './shadows.ts';
 import { type TypeFacts, typeFacts } from './types.ts';
 

@@ -2,7 +2,7 @@
 // Num), dates are days and timestamps microseconds since 2000, intervals have their three parts; whatever has no entry is the
 // text that Postgres prints.
 
-import { builtinType, OID } from '../../pg/oid.ts';
+import { OID } from '../../pg/oid.ts';
 import { formatFloat4, formatFloat8, parseFloatText } from '../../pg/types/float.ts';
 import { orderedTemporal, printedTemporal } from '../../pg/types/ordered-temporal.ts';
 import {
@@ -97,7 +97,10 @@ const FORMS = new Map<number, Form>([
   [OID.time, { decode: (raw) => parseTime(raw as string), encode: (value: number) => formatTime(value) }],
   [
     OID.interval,
-    { decode: (raw) => parseInterval(raw as string), encode: (value: Interval) => formatInterval(checkInterval(value)) },
+    {
+      decode: (raw) => parseInterval(raw as string),
+      encode: (value: Interval) => formatInterval(checkInterval(value)),
+    },
   ],
 ]);
 
@@ -138,7 +141,8 @@ export function checkInterval(value: Interval): Interval {
     throw new RangeError('interval out of range');
   }
   // From 17 on the ends are the infinities, before they are not.
-  if (isEnd(value, MIN8, -0x8000_0000) || isEnd(value, MAX8, 0x7fff_ffff)) throw new RangeError('interval out of range');
+  if (isEnd(value, MIN8, -0x8000_0000) || isEnd(value, MAX8, 0x7fff_ffff))
+    throw new RangeError('interval out of range');
   return value;
 }
 
@@ -177,7 +181,10 @@ export function storedSql(facts: TypeFacts, sql: string): string {
   }
 }
 
-const temporal = { print: (raw: SqliteValue) => printedTemporal(raw as string), store: (text: string) => orderedTemporal(text) };
+const temporal = {
+  print: (raw: SqliteValue) => printedTemporal(raw as string),
+  store: (text: string) => orderedTemporal(text),
+};
 
 const PRINTERS = new Map<number, { print: (raw: SqliteValue) => string; store: (text: string) => SqliteValue }>([
   [OID.date, temporal],
@@ -234,8 +241,4 @@ export function storeText(typeOid: number, text: string): SqliteValue {
     default:
       return text;
   }
-}
-
-export function isArrayType(typeOid: number): boolean {
-  return builtinType(typeOid)?.category === 'A';
 }

@@ -239,7 +239,7 @@ function mergedColumn(
   { draft }: FromContext,
 ): Found {
   refuseDomains([a, b]);
-  const typeOid = commonType([a, b]);
+  const typeOid = commonType([a, b], draft);
   const typmod = commonTypmod([a, b], false);
   const sides = [a, b].map((side): Expression => {
     if (side.typeOid !== typeOid) return coerce(side, typeOid, draft);

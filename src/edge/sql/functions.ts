@@ -40,14 +40,14 @@ export function registerFunctions(sqlite: Sqlite): void {
     });
   }
   sqlite.function('skerry_print', (typeOid, raw) => (raw === null ? null : print(typeOid as number, raw)));
-  sqlite.function('skerry_store', (typeOid, text) =>
-    text === null ? null : store(typeOid as number, text as string),
-  );
+  sqlite.function('skerry_store', (typeOid, text) => (text === null ? null : store(typeOid as number, text as string)));
   sqlite.function('skerry_value_key', (kind, text) =>
     text === null ? null : valueKey(kind as string, text as string),
   );
   registerProofs(sqlite);
-  sqlite.function('skerry_read', (typeOid, text) => (text === null ? null : readInput(typeOid as number, text as string)));
+  sqlite.function('skerry_read', (typeOid, text) =>
+    text === null ? null : readInput(typeOid as number, text as string),
+  );
   sqlite.function('skerry_fit', (text, precision, scale) =>
     text === null ? null : formatNum(fitNum(parseNum(text as string), precision as number, scale as number)),
   );

@@ -38,12 +38,19 @@ function read(typeOid: number, text: string, printOther: PrintOther): string | u
     case OID.cidr:
       return network(text, true);
     case OID.macaddr:
-      return /^[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}$/i.test(text) ? text.toLowerCase().replaceAll('-', ':') : undefined;
+      return /^[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}$/i.test(text)
+        ? text.toLowerCase().replaceAll('-', ':')
+        : undefined;
     case OID.varbit:
       return /^[01]*$/.test(text) ? text : undefined;
     case OID.pgLsn: {
       const parts = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})$/i.exec(text);
-      return parts === null ? undefined : parts.slice(1).map((part) => Number.parseInt(part, 16).toString(16).toUpperCase()).join('/');
+      return parts === null
+        ? undefined
+        : parts
+            .slice(1)
+            .map((part) => Number.parseInt(part, 16).toString(16).toUpperCase())
+            .join('/');
     }
   }
   const subtype = RANGE_SUBTYPES.get(typeOid);
@@ -54,7 +61,9 @@ function read(typeOid: number, text: string, printOther: PrintOther): string | u
 }
 
 /** Months, days or microseconds of one. */
-const UNITS: Readonly<Record<string, readonly [part: 'months' | 'days' | 'microseconds', size: number, field: string]>> = {};
+const UNITS: Readonly<
+  Record<string, readonly [part: 'months' | 'days' | 'microseconds', size: number, field: string]>
+> = {};
 for (const [names, part, size, field] of [
   ['y yr yrs year years', 'months', 12, 'year'],
   ['mon mons month months', 'months', 1, 'month'],
@@ -66,12 +75,14 @@ for (const [names, part, size, field] of [
   ['ms msec msecs millisecond milliseconds', 'microseconds', 1_000, 'millisecond'],
   ['us usec usecs microsecond microseconds', 'microseconds', 1, 'microsecond'],
 ] as const) {
-  for (const name of names.split(' ')) (UNITS as Record<string, readonly [string, number, string]>)[name] = [part, size, field];
+  for (const name of names.split(' '))
+    (UNITS as Record<string, readonly [string, number, string]>)[name] = [part, size, field];
 }
 
 const NUMBER = /^([+-]?)(\d{1,9})(?:\.(\d{1,6}))?$/;
 const CLOCK = /^([+-]?)(\d{1,6}):([0-5]?\d)(?::([0-5]?\d)(?:\.(\d{1,6}))?)?$/;
-const ISO = /^P(?:(-?\d{1,7})Y)?(?:(-?\d{1,8})M)?(?:(-?\d{1,8})W)?(?:(-?\d{1,8})D)?(?:T(?=.)(?:(-?\d{1,8})H)?(?:(-?\d{1,9})M)?(?:(-?)(\d{1,9})(?:\.(\d{1,6}))?S)?)?$/;
+const ISO =
+  /^P(?:(-?\d{1,7})Y)?(?:(-?\d{1,8})M)?(?:(-?\d{1,8})W)?(?:(-?\d{1,8})D)?(?:T(?=.)(?:(-?\d{1,8})H)?(?:(-?\d{1,9})M)?(?:(-?)(\d{1,9})(?:\.(\d{1,6}))?S)?)?$/;
 
 function micros(seconds: string, fraction: string | undefined): bigint {
   return BigInt(seconds) * 1_000_000n + BigInt((fraction ?? '').padEnd(6, '0'));
@@ -87,7 +98,8 @@ function interval(text: string): string | undefined {
     months = Number(iso[1] ?? 0) * 12 + Number(iso[2] ?? 0);
     days = Number(iso[3] ?? 0) * 7 + Number(iso[4] ?? 0);
     const seconds = micros(iso[8] ?? '0', iso[9]);
-    microseconds = BigInt(iso[5] ?? 0) * 3_600_000_000n + BigInt(iso[6] ?? 0) * 60_000_000n + (iso[7] === '-' ? -seconds : seconds);
+    microseconds =
+      BigInt(iso[5] ?? 0) * 3_600_000_000n + BigInt(iso[6] ?? 0) * 60_000_000n + (iso[7] === '-' ? -seconds : seconds);
     return formatInterval({ months, days, microseconds });
   }
   // A number and its unit may stand together: 5min.
@@ -106,8 +118,14 @@ function interval(text: string): string | undefined {
     const clock = CLOCK.exec(word);
     if (clock !== null) {
       // Hours and minutes stand for themselves only at the end, or days would be the first of them.
-      if (at !== words.length - 1 || ['hour', 'minute', 'second', 'millisecond', 'microsecond'].some((field) => seen.has(field))) return undefined;
-      const size = (BigInt(clock[2] as string) * 60n + BigInt(clock[3] as string)) * 60_000_000n + micros(clock[4] ?? '0', clock[5]);
+      if (
+        at !== words.length - 1 ||
+        ['hour', 'minute', 'second', 'millisecond', 'microsecond'].some((field) => seen.has(field))
+      )
+        return undefined;
+      const size =
+        (BigInt(clock[2] as string) * 60n + BigInt(clock[3] as string)) * 60_000_000n +
+        micros(clock[4] ?? '0', clock[5]);
       microseconds += clock[1] === '-' ? -size : size;
       continue;
     }
@@ -127,7 +145,8 @@ function interval(text: string): string | undefined {
     seen.add(field);
     const sign = number[1] === '-' ? -1 : 1;
     if (part === 'microseconds') {
-      const amount = field === 'second' ? micros(number[2] as string, number[3]) : BigInt(number[2] as string) * BigInt(size);
+      const amount =
+        field === 'second' ? micros(number[2] as string, number[3]) : BigInt(number[2] as string) * BigInt(size);
       microseconds += BigInt(sign) * amount;
     } else if (part === 'days') days += sign * Number(number[2]) * size;
     else months += sign * Number(number[2]) * size;
@@ -159,7 +178,9 @@ function range(subtype: number, text: string, printOther: PrintOther): string | 
   if (lower === undefined || upper === undefined) return undefined;
   // Ranges over what has no next value are compared by those who know how: here only where the text tells.
   const isDiscrete = subtype === OID.int4 || subtype === OID.int8 || subtype === OID.date;
-  const infinite = [lower, upper].some((each) => each?.endsWith('infinity') || each === 'NaN' || each?.endsWith('Infinity'));
+  const infinite = [lower, upper].some(
+    (each) => each?.endsWith('infinity') || each === 'NaN' || each?.endsWith('Infinity'),
+  );
   if (infinite) return undefined;
   if (isDiscrete) {
     const number = (each: string): bigint => (subtype === OID.date ? BigInt(parseDate(each)) : BigInt(each));
@@ -174,11 +195,18 @@ function range(subtype: number, text: string, printOther: PrintOther): string | 
     const start = from === null ? null : shown(from);
     const end = to === null ? null : shown(to);
     if (start === undefined || end === undefined) return undefined;
-    return formatRange({ isEmpty: false, lower: start, upper: end, lowerInclusive: start !== null, upperInclusive: false });
+    return formatRange({
+      isEmpty: false,
+      lower: start,
+      upper: end,
+      lowerInclusive: start !== null,
+      upperInclusive: false,
+    });
   }
   if (lower !== null && upper !== null) {
     if (subtype === OID.numeric) return undefined;
-    if (lower > upper || lower.length < 19 || upper.length < 19 || lower.endsWith('BC') || upper.endsWith('BC')) return undefined;
+    if (lower > upper || lower.length < 19 || upper.length < 19 || lower.endsWith('BC') || upper.endsWith('BC'))
+      return undefined;
     if (lower === upper && !(value.lowerInclusive && value.upperInclusive)) return 'empty';
   }
   return formatRange({

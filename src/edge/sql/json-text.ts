@@ -202,14 +202,18 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** A string as escape_json() writes it. */
 export function quoteJson(text: string): string {
   // oxlint-disable-next-line no-control-regex
-  const escaped = text.replace(/["\\\u0000-\u001f]/g, (char) => ESCAPES[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const escaped = text.replace(
+    /["\\\u0000-\u001f]/g,
+    (char) => ESCAPES[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
   return `"${escaped}"`;
 }
 
 /** A text that is equal exactly when the jsonb values are: 1.0 and 1.00 are one number. */
 export function jsonKey(json: Json): string {
   if (isJsonArray(json)) return `[${json.map(jsonKey).join(',')}]`;
-  if (isJsonObject(json)) return `{${[...json].map(([key, value]) => `${quoteJson(key)}:${jsonKey(value)}`).join(',')}}`;
+  if (isJsonObject(json))
+    return `{${[...json].map(([key, value]) => `${quoteJson(key)}:${jsonKey(value)}`).join(',')}}`;
   if (json !== null && isJsonNumber(json)) {
     return json.number.includes('.') ? json.number.replace(/\.?0+$/, '') : json.number;
   }

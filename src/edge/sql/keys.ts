@@ -19,7 +19,8 @@ function inetKey(text: string): string {
   const bytes = inetToBinary(text, false);
   const bits = bytes[1] as number;
   let network = String(bytes[0]);
-  for (let bit = 0; bit < bits; bit += 1) network += ((bytes[4 + (bit >> 3)] as number) >> (7 - (bit & 7))) & 1 ? '2' : '1';
+  for (let bit = 0; bit < bits; bit += 1)
+    network += ((bytes[4 + (bit >> 3)] as number) >> (7 - (bit & 7))) & 1 ? '2' : '1';
   return `${network}0${bytes.subarray(4).toString('hex')}`;
 }
 

@@ -2,7 +2,8 @@
 
 import { OID } from '../../pg/oid.ts';
 import { isArrayElement } from './bind.ts';
-import { coerce, commonType, typed, untypedTo } from './coerce.ts';
+import { coerce, commonType } from './coerce.ts';
+import { typed, untypedTo } from './constants.ts';
 import { type ComparisonOperator, compare, keyOf, orderKey } from './compare.ts';
 import { all, type Quantifier, quantifiedSql } from './conditions.ts';
 import {
@@ -147,7 +148,7 @@ function comparedList(
   if (written !== 0 || nodes.length === 0 || isUntyped(left))
     throw new Forward('unproven-operator', `${operator} ANY of this array`);
   const terms = nodes.map((node) => t.term(node, scope));
-  const element = commonType(terms);
+  const element = commonType(terms, t.draft);
   const parts = terms.map((term) => compare(operator, left, coerce(term, element, t.draft), t.draft));
   return all(t, quantifier === 'any' ? 'OR' : 'AND', parts);
 }

@@ -3,7 +3,8 @@
 import { OID } from '../../pg/oid.ts';
 import { arithmetic, checked } from './arithmetic.ts';
 import { refuseDomains } from './choices.ts';
-import { cast, coerce, typeCollation } from './coerce.ts';
+import { cast, coerce } from './coerce.ts';
+import { typeCollation } from './constants.ts';
 import { type ComparisonOperator, compare, distinctFrom, isComparison, keyOf, operands } from './compare.ts';
 import { all } from './conditions.ts';
 import { type Expression, type Term, derived, isUntyped, mergeCollations, requireDeterministic } from './expression.ts';
@@ -101,7 +102,8 @@ function plainOperator(t: Translation, name: string, fields: Fields, scope: Scop
   }
   if (name === '~~' || name === '!~~') return like(t, false, name === '!~~', fields, scope);
   const [left, right] = both(t, fields, scope);
-  if ((name === '->' || name === '->>') && !isUntyped(left) && left.typeOid === OID.jsonb) return jsonb(t, name, left, right);
+  if ((name === '->' || name === '->>') && !isUntyped(left) && left.typeOid === OID.jsonb)
+    return jsonb(t, name, left, right);
   if (isArithmetic(name) && isExact(left, right)) return arithmetic(t, name, left, right);
   const chosen = chooseOperator(name, typeOf(left), typeOf(right), t.draft.catalogue);
   if (chosen.signature.text === 'text || anynonarray' || chosen.signature.text === 'anynonarray || text') {

@@ -136,7 +136,14 @@ export function chooseFunction(name: string, types: readonly number[], catalogue
     if (signature.isVariadic) {
       if (types.length < parameters.length - 1) continue;
       const last = parameters[parameters.length - 1] as number;
-      const element = last === ANY ? ANY : last === ANYCOMPATIBLEARRAY ? ANYCOMPATIBLE : last === ANYARRAY ? ANYELEMENT : elementOf(last, catalogue);
+      const element =
+        last === ANY
+          ? ANY
+          : last === ANYCOMPATIBLEARRAY
+            ? ANYCOMPATIBLE
+            : last === ANYARRAY
+              ? ANYELEMENT
+              : elementOf(last, catalogue);
       const head = parameters.slice(0, -1);
       const rest = Array.from({ length: types.length - head.length }, () => element);
       // VARIADIC takes one at least.
@@ -154,7 +161,9 @@ export function chooseFunction(name: string, types: readonly number[], catalogue
 /** The operator `left name right`; `left` null for a prefix operator. */
 export function chooseOperator(name: string, left: number | null, right: number, catalogue: Catalogue): Chosen {
   const types = left === null ? [right] : [left, right];
-  const candidates = operatorsOf(name, types.length).map((signature): Candidate => ({ signature, types: signature.parameters }));
+  const candidates = operatorsOf(name, types.length).map(
+    (signature): Candidate => ({ signature, types: signature.parameters }),
+  );
   if (left !== null) {
     // An untyped operand is taken for the other's type first.
     const guess = left === OID.unknown ? [right, right] : right === OID.unknown ? [left, left] : types;
@@ -169,7 +178,9 @@ export function chooseOperator(name: string, left: number | null, right: number,
 function choose(all: readonly Candidate[], types: readonly number[], catalogue: Catalogue): Candidate | null {
   const exact = all.find((candidate) => candidate.types.every((type, index) => type === types[index]));
   if (exact !== undefined) return exact;
-  let candidates = all.filter((candidate) => candidate.types.every((type, index) => isCoercible(types[index] as number, type, catalogue)));
+  let candidates = all.filter((candidate) =>
+    candidate.types.every((type, index) => isCoercible(types[index] as number, type, catalogue)),
+  );
   if (candidates.length <= 1) return candidates[0] ?? null;
   // func_select_candidate().
   const isUnknown = types.map((type) => type === OID.unknown);
@@ -181,11 +192,13 @@ function choose(all: readonly Candidate[], types: readonly number[], catalogue: 
   most((candidate) => candidate.types.filter((type, index) => type === types[index]).length);
   if (candidates.length === 1) return candidates[0] as Candidate;
   const categories = types.map((type) => categoryOf(type, catalogue));
-  const isPreferredIn = (type: number, wanted: string): boolean => PREFERRED.has(type) && categoryOf(type, catalogue) === wanted;
+  const isPreferredIn = (type: number, wanted: string): boolean =>
+    PREFERRED.has(type) && categoryOf(type, catalogue) === wanted;
   most(
     (candidate) =>
       candidate.types.filter(
-        (type, index) => !isUnknown[index] && (type === types[index] || isPreferredIn(type, categories[index] as string)),
+        (type, index) =>
+          !isUnknown[index] && (type === types[index] || isPreferredIn(type, categories[index] as string)),
       ).length,
   );
   if (candidates.length === 1) return candidates[0] as Candidate;
@@ -218,7 +231,10 @@ function choose(all: readonly Candidate[], types: readonly number[], catalogue: 
     const kept = candidates.filter((candidate) =>
       candidate.types.every((type, index) => {
         const slot = wanted[index];
-        return slot === undefined || (categoryOf(type, catalogue) === slot.category && (!slot.hasPreferred || PREFERRED.has(type)));
+        return (
+          slot === undefined ||
+          (categoryOf(type, catalogue) === slot.category && (!slot.hasPreferred || PREFERRED.has(type)))
+        );
       }),
     );
     if (kept.length > 0) candidates = kept;
@@ -234,7 +250,8 @@ function choose(all: readonly Candidate[], types: readonly number[], catalogue: 
 
 /** Puts types in place of the polymorphic ones. */
 function resolved({ signature, types }: Candidate, given: readonly number[], catalogue: Catalogue): Chosen {
-  if (![...types, signature.result].some((type) => POLYMORPHIC.has(type))) return { signature, types, result: signature.result };
+  if (![...types, signature.result].some((type) => POLYMORPHIC.has(type)))
+    return { signature, types, result: signature.result };
   const refuse = (): never => {
     throw new Forward('unproven-type', `${signature.name} of these types`);
   };
@@ -244,7 +261,8 @@ function resolved({ signature, types }: Candidate, given: readonly number[], cat
   let common = 0;
   const meet = (type: number): void => {
     if (common === 0 || common === type) common = type;
-    else if (!PREFERRED.has(common) && isCoercible(common, type, catalogue) && !isCoercible(type, common, catalogue)) common = type;
+    else if (!PREFERRED.has(common) && isCoercible(common, type, catalogue) && !isCoercible(type, common, catalogue))
+      common = type;
     else if (!isCoercible(type, common, catalogue)) refuse();
   };
   for (const [index, type] of types.entries()) {

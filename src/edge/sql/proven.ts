@@ -1,7 +1,6 @@
 // Aggregates that SQLite answers as Postgres does, and letters that change case.
 
 import { OID } from '../../pg/oid.ts';
-import { coerce } from './coerce.ts';
 import { orderKey } from './compare.ts';
 import {
   DEFAULT_COLLATION,
@@ -120,9 +119,14 @@ export function callAggregate(call: AggregateCall, draft: Draft): Expression {
       if (!MIN_MAX_TYPES.has(typeOid)) break;
       requireC(operand.collation);
       orderKey(operand, draft);
-      return derived(draft.facts(typeOid === OID.varchar ? OID.text : typeOid), [operand], of(call.name, operand.value), {
-        collation: operand.collation,
-      });
+      return derived(
+        draft.facts(typeOid === OID.varchar ? OID.text : typeOid),
+        [operand],
+        of(call.name, operand.value),
+        {
+          collation: operand.collation,
+        },
+      );
     case 'bool_and':
     case 'every':
     case 'bool_or':

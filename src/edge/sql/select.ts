@@ -7,7 +7,7 @@
 
 import { type Compound, compoundRelation, compoundTargets, setOperation, valuesRows } from './compound.ts';
 import { commonTables, type CommonTables } from './common-tables.ts';
-import { typed } from './coerce.ts';
+import { typed } from './constants.ts';
 import { keyOf } from './compare.ts';
 import { carry, derivedRelation } from './derived.ts';
 import { type Draft, type Expression, isUntyped, requireDeterministic } from './expression.ts';

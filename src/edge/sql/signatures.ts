@@ -72,7 +72,12 @@ function readFunctions(): Map<string, Listed[]> {
   for (const line of FUNCTION_LIST.split('\n')) {
     const found = FUNCTION.exec(line);
     if (found === null) continue;
-    const [, name, list, set, result, kind, defaults, lax, only] = found as unknown as [string, string, string, ...(string | undefined)[]];
+    const [, name, list, set, result, kind, defaults, lax, only] = found as unknown as [
+      string,
+      string,
+      string,
+      ...(string | undefined)[],
+    ];
     const types = list === '' ? [] : list.split(',');
     const signature: Listed = {
       name,

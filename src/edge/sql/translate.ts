@@ -3,7 +3,8 @@
 import { OID } from '../../pg/oid.ts';
 import { call, sessionValue } from './calls.ts';
 import { caseOf, coalesce, collate, extreme } from './choices.ts';
-import { cast, constantOf, typed, untypedTo } from './coerce.ts';
+import { cast } from './coerce.ts';
+import { constantOf, typed, untypedTo } from './constants.ts';
 import { booleanOf, booleanTest, nullTest } from './conditions.ts';
 import { type Draft, derived, type Expression, isUntyped, type Term } from './expression.ts';
 import { Forward } from './forward.ts';

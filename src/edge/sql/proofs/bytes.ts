@@ -41,7 +41,11 @@ export const BYTES: Family = {
     { of: 'bit_length(bytea)', sql: (a) => `(8 * length(${a}))` },
     { of: 'bytea || bytea', js: (a: Uint8Array, b: Uint8Array) => Buffer.concat([a, b]), isTotal: true },
     ...['substr', 'substring'].flatMap((name) => [
-      { of: `${name}(bytea,int4)`, js: (a: Uint8Array, start: number) => a.slice(Math.max(start - 1, 0)), isTotal: true },
+      {
+        of: `${name}(bytea,int4)`,
+        js: (a: Uint8Array, start: number) => a.slice(Math.max(start - 1, 0)),
+        isTotal: true,
+      },
       { of: `${name}(bytea,int4,int4)`, js: substring, raises: true },
     ]),
     { of: 'position(bytea,bytea)', js: (a: Uint8Array, b: Uint8Array) => Buffer.from(a).indexOf(b) + 1, isTotal: true },

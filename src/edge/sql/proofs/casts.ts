@@ -3,12 +3,7 @@
 import { roundTo } from '../../../pg/types/float.ts';
 import type { Interval } from '../../../pg/types/temporal.ts';
 import { formatNum, type Num, parseNum, wholeOf } from '../decimal.ts';
-import {
-  DATE_INFINITY,
-  DATE_MINUS_INFINITY,
-  TIMESTAMP_INFINITY,
-  TIMESTAMP_MINUS_INFINITY,
-} from '../forms.ts';
+import { DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY } from '../forms.ts';
 import { formatJson, isJsonNumber, parseJson, printedNumber } from '../json-text.ts';
 import { NEED_TIMEZONE_UTC } from '../plan.ts';
 import type { Family, Proof } from './proof.ts';
@@ -35,7 +30,8 @@ function bigOfFloat(value: number): bigint {
 export function floatOfNum(num: Num): number {
   if (typeof num === 'string') return Number(num);
   const value = Number(formatNum(num));
-  if (!Number.isFinite(value) || (num.digits !== 0n && Math.abs(value) < 2.2250738585072014e-308)) throw new RangeError('out of range');
+  if (!Number.isFinite(value) || (num.digits !== 0n && Math.abs(value) < 2.2250738585072014e-308))
+    throw new RangeError('out of range');
   return value;
 }
 
@@ -151,7 +147,11 @@ export const CASTS: Family = {
     { of: 'bool::varchar', sql: (a) => `CASE ${a} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END` },
     { of: 'inet::text', js: withMask, isTotal: true },
     { of: 'cidr::text', js: withMask, isTotal: true },
-    { of: 'cidr::inet', js: (text: string) => (text.includes(':') ? text.replace(/\/128$/, '') : text.replace(/\/32$/, '')), isTotal: true },
+    {
+      of: 'cidr::inet',
+      js: (text: string) => (text.includes(':') ? text.replace(/\/128$/, '') : text.replace(/\/32$/, '')),
+      isTotal: true,
+    },
     { of: 'date::timestamp', js: timestampOfDate, raises: true },
     { of: 'date::timestamptz', js: timestampOfDate, raises: true, needs: NEED_TIMEZONE_UTC },
     { of: 'timestamp::date', js: dateOfTimestamp, isTotal: true },
@@ -160,11 +160,16 @@ export const CASTS: Family = {
     { of: 'timestamptz::timestamp', js: (micros: bigint) => micros, isTotal: true, needs: NEED_TIMEZONE_UTC },
     { of: 'timestamp::time', js: timeOfTimestamp, isTotal: true },
     { of: 'timestamptz::time', js: timeOfTimestamp, isTotal: true, needs: NEED_TIMEZONE_UTC },
-    { of: 'time::interval', js: (time: number): Interval => ({ months: 0, days: 0, microseconds: BigInt(time) }), isTotal: true },
+    {
+      of: 'time::interval',
+      js: (time: number): Interval => ({ months: 0, days: 0, microseconds: BigInt(time) }),
+      isTotal: true,
+    },
     {
       of: 'interval::time',
       js: ({ microseconds }: Interval) => {
-        if (microseconds === TIMESTAMP_INFINITY || microseconds === TIMESTAMP_MINUS_INFINITY) throw new RangeError('infinite');
+        if (microseconds === TIMESTAMP_INFINITY || microseconds === TIMESTAMP_MINUS_INFINITY)
+          throw new RangeError('infinite');
         return Number(((microseconds % DAY_US) + DAY_US) % DAY_US);
       },
     },

@@ -38,7 +38,17 @@ export function signatureOf(of: string): Signature | undefined {
   if (cast !== null) {
     const [from, to] = [builtinTypeByName(cast[1] as string), builtinTypeByName(cast[2] as string)];
     if (from === undefined || to === undefined) return undefined;
-    return { name: '', text: of, parameters: [from.oid], result: to.oid, isVariadic: false, defaults: 0, isSet: false, kind: 'function', isStrict: true };
+    return {
+      name: '',
+      text: of,
+      parameters: [from.oid],
+      result: to.oid,
+      isVariadic: false,
+      defaults: 0,
+      isSet: false,
+      kind: 'function',
+      isStrict: true,
+    };
   }
   const parts = of.split(' ');
   const name = (parts.length === 3 ? parts[1] : parts[0]) as string;
@@ -52,7 +62,8 @@ export function registerProofs(sqlite: Sqlite): void {
       if (row.js === undefined) continue;
       const signature = signatureOf(row.of);
       if (signature === undefined) throw new RangeError(`${row.of} is not a signature`);
-      const { js, lax = false } = row;
+      const { lax = false } = row;
+      const js = row.js as (...values: readonly unknown[]) => unknown;
       const encode = isPolymorphic(signature.result) ? null : encoderOf(signature.result);
       const decoders = signature.parameters.map(decoderOf);
       sqlite.function(row.of, (...raw) => {

@@ -2,15 +2,7 @@
 
 import type { Decimal } from '../numeric.ts';
 import { ceiling, floor } from '../numeric.ts';
-import {
-  negateNum,
-  type Num,
-  remainderNum,
-  roundNum,
-  signOf,
-  truncateNum,
-  wholeQuotient,
-} from '../decimal.ts';
+import { negateNum, type Num, remainderNum, roundNum, signOf, truncateNum, wholeQuotient } from '../decimal.ts';
 import type { Family, Proof } from './proof.ts';
 
 const identity = (value: unknown): unknown => value;
@@ -61,7 +53,7 @@ function sqrtNum(num: Num): Num {
   const scale = Math.min(Math.max(16 - before, num.scale, 0), 1_000);
   // One digit more than asked for, and whatever follows it cannot be a half.
   const more = scale + 1;
-  const scaled = num.digits * 10n ** BigInt(2 * more) / 10n ** BigInt(num.scale);
+  const scaled = (num.digits * 10n ** BigInt(2 * more)) / 10n ** BigInt(num.scale);
   const root = integerRoot(scaled);
   return { digits: (root + 5n) / 10n, scale };
 }
@@ -94,14 +86,17 @@ function lcm(a: bigint, b: bigint): bigint {
 
 /** Checks of float.h: overflow, underflow. */
 function floatResult(result: number, isFromInfinite: boolean, isFromZero: boolean): number {
-  if (!Number.isFinite(result) && !Number.isNaN(result) && !isFromInfinite) throw new RangeError('value out of range: overflow');
+  if (!Number.isFinite(result) && !Number.isNaN(result) && !isFromInfinite)
+    throw new RangeError('value out of range: overflow');
   if (result === 0 && !isFromZero) throw new RangeError('value out of range: underflow');
   return result;
 }
 
 const isInfinite = (value: number): boolean => value === Infinity || value === -Infinity;
 
-function floatArithmetic(round: (value: number) => number): Record<'+' | '-' | '*' | '/', (a: number, b: number) => number> {
+function floatArithmetic(
+  round: (value: number) => number,
+): Record<'+' | '-' | '*' | '/', (a: number, b: number) => number> {
   return {
     '+': (a, b) => floatResult(round(a + b), isInfinite(a) || isInfinite(b), true),
     '-': (a, b) => floatResult(round(a - b), isInfinite(a) || isInfinite(b), true),
@@ -127,7 +122,8 @@ const divisor = (constants: readonly (string | null)[]): boolean => !/[1-9]/.tes
 
 const integers: readonly Proof[] = ([16, 32, 64] as const).flatMap((bits): Proof[] => {
   const type = `int${bits / 8}`;
-  const wrap = bits === 64 ? (value: bigint) => BigInt.asIntN(64, value) : (value: bigint) => Number(BigInt.asIntN(bits, value));
+  const wrap =
+    bits === 64 ? (value: bigint) => BigInt.asIntN(64, value) : (value: bigint) => Number(BigInt.asIntN(bits, value));
   const big = (value: number | bigint): bigint => BigInt(value);
   const shift = (count: number): bigint => {
     // What C makes of other counts is not written anywhere.
@@ -155,8 +151,16 @@ const integers: readonly Proof[] = ([16, 32, 64] as const).flatMap((bits): Proof
     ...(bits === 16
       ? []
       : ([
-          { of: `gcd(${type},${type})`, js: (a: number | bigint, b: number | bigint) => exact(gcd(big(a), big(b))), raises: true },
-          { of: `lcm(${type},${type})`, js: (a: number | bigint, b: number | bigint) => exact(lcm(big(a), big(b))), raises: true },
+          {
+            of: `gcd(${type},${type})`,
+            js: (a: number | bigint, b: number | bigint) => exact(gcd(big(a), big(b))),
+            raises: true,
+          },
+          {
+            of: `lcm(${type},${type})`,
+            js: (a: number | bigint, b: number | bigint) => exact(lcm(big(a), big(b))),
+            raises: true,
+          },
         ] as const)),
   ];
 });
@@ -164,7 +168,11 @@ const integers: readonly Proof[] = ([16, 32, 64] as const).flatMap((bits): Proof
 const floats: readonly Proof[] = (['float4', 'float8'] as const).flatMap((type): Proof[] => {
   const operations = floatArithmetic(type === 'float4' ? Math.fround : (value) => value);
   return [
-    ...(['+', '-', '*', '/'] as const).map((name) => ({ of: `${type} ${name} ${type}`, js: operations[name], raises: true })),
+    ...(['+', '-', '*', '/'] as const).map((name) => ({
+      of: `${type} ${name} ${type}`,
+      js: operations[name],
+      raises: true,
+    })),
     { of: `- ${type}`, js: (a: number) => -a, isTotal: true },
     { of: `+ ${type}`, js: identity, isTotal: true },
     { of: `@ ${type}`, js: Math.abs, isTotal: true },
@@ -223,15 +231,36 @@ export const NUMBERS: Family = {
       },
       raises: true,
     },
-    { of: '|/ float8', js: (a: number) => {
+    {
+      of: '|/ float8',
+      js: (a: number) => {
         if (a < 0) throw new RangeError('cannot take square root of a negative number');
         return Math.sqrt(a);
-      }, raises: true },
-    { of: 'degrees(float8)', js: (a: number) => floatResult(a / RADIANS_PER_DEGREE, isInfinite(a), a === 0), raises: true },
-    { of: 'radians(float8)', js: (a: number) => floatResult(a * RADIANS_PER_DEGREE, isInfinite(a), a === 0), raises: true },
+      },
+      raises: true,
+    },
+    {
+      of: 'degrees(float8)',
+      js: (a: number) => floatResult(a / RADIANS_PER_DEGREE, isInfinite(a), a === 0),
+      raises: true,
+    },
+    {
+      of: 'radians(float8)',
+      js: (a: number) => floatResult(a * RADIANS_PER_DEGREE, isInfinite(a), a === 0),
+      raises: true,
+    },
     { of: 'pi()', js: () => Math.PI, isTotal: true },
-    { of: 'num_nulls(*any)', js: (...values: unknown[]) => values.filter((value) => value === null).length, isTotal: true, lax: true },
-    { of: 'num_nonnulls(*any)', js: (...values: unknown[]) => values.filter((value) => value !== null).length, isTotal: true, lax: true },
+    {
+      of: 'num_nulls(*any)',
+      js: (...values: unknown[]) => values.filter((value) => value === null).length,
+      isTotal: true,
+      lax: true,
+    },
+    {
+      of: 'num_nonnulls(*any)',
+      js: (...values: unknown[]) => values.filter((value) => value !== null).length,
+      isTotal: true,
+      lax: true,
+    },
   ],
 };
-

@@ -12,8 +12,7 @@ export interface Proof {
    * Registered as a function of SQLite, under the name `of`. Not called with NULLs unless `lax`. Gets and gives values as
    * forms.ts says; whatever it throws makes the statement be forwarded.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: each row knows its own types.
-  readonly js?: (...values: any[]) => unknown;
+  readonly js?: (...values: never[]) => unknown;
   /** Postgres has an error for some values: only where it computes the expression for exactly the rows that SQLite does. */
   readonly raises?: boolean | ((constants: readonly (string | null)[]) => boolean);
   /** `js` never throws. */

@@ -11,7 +11,7 @@ import { Sqlite, type SqliteValue } from '../../../replica/sqlite.ts';
 import { sqlLiteral } from '../../../replica/values.ts';
 import { storeText } from '../forms.ts';
 import { registerFunctions } from '../functions.ts';
-import { proofSql } from '../proven-call.ts';
+import { proofSql } from '../applied.ts';
 import { readText } from '../read.ts';
 import type { Signature } from '../signatures.ts';
 import { typeFacts } from '../types.ts';
@@ -92,7 +92,9 @@ for (const version of ['15', '18'] as const) {
       const texts = SAMPLES[type];
       if (texts === undefined) throw new Error(`no samples of ${type}`);
       const answers = await ask(texts.map((text) => `${quote(text)}::${sqlType(type)}`));
-      const values = answers.filter((answer) => answer?.startsWith('v') === true).map((answer) => (answer as string).slice(1));
+      const values = answers
+        .filter((answer) => answer?.startsWith('v') === true)
+        .map((answer) => (answer as string).slice(1));
       printed.set(type, values);
       return values;
     };
@@ -105,7 +107,11 @@ for (const version of ['15', '18'] as const) {
           if (signature === undefined) throw new Error(`${row.of} is no signature`);
           let proven = 0;
           for (const types of choices(signature)) {
-            const values = await Promise.all(types.map((type, index) => samplesOf(type, SAMPLES_OF[row.of]?.[Math.min(index, signature.parameters.length - 1)])));
+            const values = await Promise.all(
+              types.map((type, index) =>
+                samplesOf(type, SAMPLES_OF[row.of]?.[Math.min(index, signature.parameters.length - 1)]),
+              ),
+            );
             const combinations = combine(values.map((each) => [...each, null]));
             const answers = await ask(combinations.map((each) => expressionOf(row.of, types, each)));
             for (const [index, combination] of combinations.entries()) {
@@ -116,7 +122,8 @@ for (const version of ['15', '18'] as const) {
                 if (isResource(answer)) continue;
                 if (!mine.startsWith('error')) throw new Error(`${context}: the core says ${answer}, here ${mine}`);
                 const raises = typeof row.raises === 'function' ? row.raises(combination) : row.raises === true;
-                if (!raises) throw new Error(`${context}: the core says ${answer}, and the row does not say that it may`);
+                if (!raises)
+                  throw new Error(`${context}: the core says ${answer}, and the row does not say that it may`);
                 continue;
               }
               if (mine.startsWith('error')) continue;
@@ -131,7 +138,12 @@ for (const version of ['15', '18'] as const) {
       }
     }
 
-    function compute(row: Proof, signature: Signature, types: readonly string[], values: readonly (string | null)[]): string {
+    function compute(
+      row: Proof,
+      signature: Signature,
+      types: readonly string[],
+      values: readonly (string | null)[],
+    ): string {
       const operands = types.map((type, index) => {
         const oid = oidOf(type);
         const value = values[index] ?? null;
@@ -170,7 +182,12 @@ const RANGE = new Set([3831, 5080]);
 
 /** Type names for the parameters: each choice for what is polymorphic, one to three values for VARIADIC. */
 function choices({ parameters, isVariadic }: Signature): string[][] {
-  const lists = isVariadic ? [1, 2, 3].map((count) => [...parameters.slice(0, -1), ...Array.from({ length: count }, () => parameters[parameters.length - 1] as number)]) : [parameters];
+  const lists = isVariadic
+    ? [1, 2, 3].map((count) => [
+        ...parameters.slice(0, -1),
+        ...Array.from({ length: count }, () => parameters[parameters.length - 1] as number),
+      ])
+    : [parameters];
   const isPolymorphic = parameters.some((type) => ELEMENT.has(type) || ARRAY.has(type) || RANGE.has(type));
   const found: string[][] = [];
   for (const list of lists) {
@@ -194,7 +211,12 @@ function resultOf(signature: Signature, types: readonly string[]): string {
   if (ELEMENT.has(result)) {
     const at = parameters.findIndex((type) => ELEMENT.has(type) || ARRAY.has(type) || RANGE.has(type));
     const type = types[at] as string;
-    const subtypes: Readonly<Record<string, string>> = { int4range: 'int4', numrange: 'numeric', daterange: 'date', tsrange: 'timestamp' };
+    const subtypes: Readonly<Record<string, string>> = {
+      int4range: 'int4',
+      numrange: 'numeric',
+      daterange: 'date',
+      tsrange: 'timestamp',
+    };
     return type.startsWith('_') ? type.slice(1) : (subtypes[type] ?? type);
   }
   if (ARRAY.has(result)) {
@@ -224,7 +246,8 @@ function combine(lists: readonly (readonly (string | null)[])[]): (string | null
 function expressionOf(of: string, types: readonly string[], values: readonly (string | null)[]): string {
   const operands = types.map((type, index) => {
     const value = values[index] ?? null;
-    const literal = value === null ? 'NULL' : value.includes('\\') ? ` E${quote(value.replaceAll('\\', '\\\\'))}` : quote(value);
+    const literal =
+      value === null ? 'NULL' : value.includes('\\') ? ` E${quote(value.replaceAll('\\', '\\\\'))}` : quote(value);
     return `(${literal}::${sqlType(type)})`;
   });
   if (of.includes('::')) return `${operands[0]}::${sqlType(of.split('::')[1] as string)}`;

@@ -151,7 +151,11 @@ function encode(bytes: Uint8Array, format: string): string {
     case 'hex':
       return Buffer.from(bytes).toString('hex');
     case 'base64':
-      return (Buffer.from(bytes).toString('base64').match(new RegExp(`.{1,${BASE64_LINE}}`, 'g')) ?? []).join('\n');
+      return (
+        Buffer.from(bytes)
+          .toString('base64')
+          .match(new RegExp(`.{1,${BASE64_LINE}}`, 'g')) ?? []
+      ).join('\n');
     case 'escape':
       return Array.from(bytes, (byte) =>
         byte === 0 || byte >= 128
@@ -174,7 +178,8 @@ function decode(text: string, format: string): Uint8Array {
     }
     case 'base64': {
       const plain = text.replace(/[ \n\t\r]/g, '');
-      if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(plain)) throw new RangeError('invalid base64');
+      if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(plain))
+        throw new RangeError('invalid base64');
       return Buffer.from(plain, 'base64');
     }
     default:
@@ -231,7 +236,8 @@ const ASCII = /^[\x00-\x7f]*$/;
 
 /** What a constant that is not zero cannot raise. */
 const unlessZero = (constants: readonly (string | null)[]): boolean => !/[1-9]/.test(constants[2] ?? '');
-const unlessPositive = (constants: readonly (string | null)[]): boolean => !/^\+?0*[1-9]\d{0,7}$/.test(constants[2] ?? '');
+const unlessPositive = (constants: readonly (string | null)[]): boolean =>
+  !/^\+?0*[1-9]\d{0,7}$/.test(constants[2] ?? '');
 
 export const TEXT: Family = {
   title: 'Text',
@@ -270,7 +276,11 @@ export const TEXT: Family = {
     { of: 'rpad(text,int4,text)', js: rpad },
     { of: 'repeat(text,int4)', js: repeat },
     { of: 'reverse(text)', js: reverse, isTotal: true },
-    { of: 'replace(text,text,text)', sql: (a, b, c) => `CASE WHEN ${c} IS NOT NULL THEN replace(${a}, ${b}, ${c}) END`, collation: 'bytes' },
+    {
+      of: 'replace(text,text,text)',
+      sql: (a, b, c) => `CASE WHEN ${c} IS NOT NULL THEN replace(${a}, ${b}, ${c}) END`,
+      collation: 'bytes',
+    },
     { of: 'translate(text,text,text)', js: translate, isTotal: true },
     { of: 'split_part(text,text,int4)', js: splitPart, raises: unlessZero, collation: 'bytes' },
     { of: 'strpos(text,text)', sql: (a, b) => `instr(${a}, ${b})`, collation: 'bytes' },
@@ -293,17 +303,42 @@ export const TEXT: Family = {
     { of: 'to_hex(int8)', js: (value: bigint) => BigInt.asUintN(64, value).toString(16), isTotal: true },
     { of: 'quote_ident(text)', js: quoteIdent },
     { of: 'quote_literal(text)', js: quoteText, isTotal: true },
-    { of: 'quote_nullable(text)', js: (text: string | null) => (text === null ? 'NULL' : quoteText(text)), isTotal: true, lax: true },
-    { of: 'concat(*any)', js: (...values: (string | null)[]) => values.map((value) => value ?? '').join(''), isTotal: true, lax: true },
+    {
+      of: 'quote_nullable(text)',
+      js: (text: string | null) => (text === null ? 'NULL' : quoteText(text)),
+      isTotal: true,
+      lax: true,
+    },
+    {
+      of: 'concat(*any)',
+      js: (...values: (string | null)[]) => values.map((value) => value ?? '').join(''),
+      isTotal: true,
+      lax: true,
+    },
     { of: 'concat_ws(text,*any)', js: concatWs, isTotal: true, lax: true },
-    { of: 'format(text,*any)', js: (template: string | null, ...values: (string | null)[]) => format(template, values), lax: true, raises: true },
+    {
+      of: 'format(text,*any)',
+      js: (template: string | null, ...values: (string | null)[]) => format(template, values),
+      lax: true,
+      raises: true,
+    },
     { of: 'format(text)', js: (template: string | null) => format(template, []), lax: true, raises: true },
     { of: 'initcap(text)', js: initcap, collation: 'c' },
     { of: 'lower(text)', sql: (a) => `lower(${a})`, collation: 'ascii-case' },
     { of: 'upper(text)', sql: (a) => `upper(${a})`, collation: 'ascii-case' },
-    { of: 'string_to_array(text,text)', js: (text: string | null, by: string | null) => stringToArray(text, by, null), isTotal: true, lax: true, collation: 'bytes' },
+    {
+      of: 'string_to_array(text,text)',
+      js: (text: string | null, by: string | null) => stringToArray(text, by, null),
+      isTotal: true,
+      lax: true,
+      collation: 'bytes',
+    },
     { of: 'string_to_array(text,text,text)', js: stringToArray, isTotal: true, lax: true, collation: 'bytes' },
-    { of: 'array_to_string(anyarray,text)', js: (array: string, by: string) => arrayToString(array, by, null), isTotal: true },
+    {
+      of: 'array_to_string(anyarray,text)',
+      js: (array: string, by: string) => arrayToString(array, by, null),
+      isTotal: true,
+    },
     { of: 'array_to_string(anyarray,text,text)', js: arrayToString, isTotal: true, lax: true },
   ],
 };
