@@ -17,10 +17,13 @@ import { Catalogue } from '../src/replica/catalogue.ts';
 import { ReplicaLoader } from '../src/replica/loader.ts';
 import { nodeDisk } from '../src/runtime/disk.ts';
 import { bunHttp } from '../src/runtime/http.ts';
+import { zstdPacker } from '../src/runtime/pack.ts';
 import { bunWorkers } from '../src/runtime/worker.ts';
 import { ClientSession } from '../src/session/client-session.ts';
 import { parseConnectionString } from '../src/session/connection-string.ts';
 import { DATABASE_FACTS_SQL, TYPE_IMAGES_SQL, tableImagesSql } from '../src/stream/source/catalogue-sql.ts';
+import type { ReplicaControl } from '../src/contracts/replica-control.ts';
+import { runReplicaHere } from '../src/stream/replica-host.ts';
 import { quoteIdentifier, quoteQualified } from '../src/pg/identifier.ts';
 import { waitFor, temporaryFolder, type TestPostgres } from './harness.ts';
 import { sessionWorld } from './session-world.ts';
@@ -43,6 +46,7 @@ export function handFeed(path: string, position: Lsn): HandFeed {
     upstreamPosition: position,
     generation: 1,
     schemaVersion: 1,
+    proofs: 0,
     rows: 0,
     tables: 0,
   };
@@ -53,6 +57,9 @@ export function handFeed(path: string, position: Lsn): HandFeed {
       return current;
     },
     lagMs() {
+      return this.lag;
+    },
+    ageMs() {
       return this.lag;
     },
     set(change) {
@@ -135,6 +142,80 @@ async function startOn(
   const database = options.database ?? 'postgres';
   let copies = 1;
   const disk = nodeDisk;
+  const server = await serve(postgres, options, folder.path, feed);
+  return {
+    ...server,
+    feed,
+    restart: () => startOn(postgres, options, { path: folder.path, [Symbol.dispose]: () => {} }, feed),
+    async catchUp() {
+      copies += 1;
+      const next = join(folder.path, `replica-${copies}.sqlite`);
+      const position = await copyReplica(postgres, next, database);
+      await disk.rename(next, path);
+      for (const suffix of ['-wal', '-shm']) await disk.remove(`${path}${suffix}`);
+      feed.set({ position, upstreamPosition: position, generation: copies, schemaVersion: copies });
+    },
+    async [Symbol.asyncDispose]() {
+      await server.stop();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+/** An edge that follows a relay, in this thread: `control.hold` makes it fall behind. */
+export interface FollowingEdge extends Served, AsyncDisposable {
+  readonly control: ReplicaControl;
+}
+
+export async function startFollowingEdge(
+  postgres: TestPostgres,
+  relay: { readonly url: string; readonly httpUrl: string },
+  options: TestEdgeOptions = {},
+): Promise<FollowingEdge> {
+  const folder = temporaryFolder();
+  const control = runReplicaHere(
+    { ...sessionWorld(), disk: nodeDisk, http: bunHttp, packer: zstdPacker, log: SILENT_LOG },
+    {
+      name: options.name ?? 'edge-test',
+      path: join(folder.path, 'replica.sqlite'),
+      upstreamUrl: relay.url,
+      snapshotUrl: relay.httpUrl,
+      tls: {},
+      publication: 'skerry',
+      synchronous: 'normal',
+      logLevel: 'error',
+    },
+  );
+  const server = await serve(postgres, options, folder.path, control.feed);
+  await waitFor('the edge to stream', () => control.feed.current.state === 'streaming');
+  return {
+    ...server,
+    control,
+    async [Symbol.asyncDispose]() {
+      await server.stop();
+      await control.stop();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+interface Served {
+  readonly port: number;
+  readonly httpPort: number;
+  readonly edge: Edge;
+  readonly url: string;
+  readonly metrics: Metrics;
+  stop(): Promise<void>;
+}
+
+async function serve(
+  postgres: TestPostgres,
+  options: TestEdgeOptions,
+  directory: string,
+  feed: ReplicaFeed,
+): Promise<Served> {
+  const { path } = feed;
+  const database = options.database ?? 'postgres';
   const metrics = new Metrics();
   const { planner, coreUser, verbose, database: _database, ...rest } = options;
   const log =
@@ -143,7 +224,7 @@ async function startOn(
     {
       ...sessionWorld(),
       http: bunHttp,
-      disk,
+      disk: nodeDisk,
       log,
       metrics,
       feed,
@@ -158,7 +239,7 @@ async function startOn(
       host: '127.0.0.1',
       port: 0,
       httpPort: 0,
-      dir: folder.path,
+      dir: directory,
       users: [],
       trustLoopback: true,
       connectionsMax: 6000,
@@ -179,23 +260,12 @@ async function startOn(
   return {
     port,
     httpPort,
-    feed,
     edge,
     metrics,
     url: `postgres://postgres@127.0.0.1:${port}/${database}`,
-    restart: () => startOn(postgres, options, { path: folder.path, [Symbol.dispose]: () => {} }, feed),
-    async catchUp() {
-      copies += 1;
-      const next = join(folder.path, `replica-${copies}.sqlite`);
-      const position = await copyReplica(postgres, next, database);
-      await disk.rename(next, path);
-      for (const suffix of ['-wal', '-shm']) await disk.remove(`${path}${suffix}`);
-      feed.set({ position, upstreamPosition: position, generation: copies, schemaVersion: copies });
-    },
-    async [Symbol.asyncDispose]() {
+    async stop() {
       stop.abort();
       await running.catch(() => {});
-      folder[Symbol.dispose]();
     },
   };
 }

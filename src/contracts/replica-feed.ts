@@ -19,6 +19,8 @@ export interface ReplicaState {
   readonly generation: number;
   /** Grows by one whenever the catalogue inside the file changed: readers must read it again. */
   readonly schemaVersion: number;
+  /** Grows with each word of the upstream that proves the replica equal to the core: the age of its answers counts from there. */
+  readonly proofs: number;
   readonly rows: number;
   readonly tables: number;
 }
@@ -29,6 +31,11 @@ export interface ReplicaFeed {
   readonly path: string;
   /** Milliseconds since the replica last knew itself equal to its upstream; 0 when it is, Infinity when it never was. */
   lagMs(): number;
+  /**
+   * Milliseconds since the upstream last proved that nothing is missing here, also while it is silent: an answer holds all that
+   * was committed before that. Infinity when it never did. An idle upstream is asked once a second.
+   */
+  ageMs(): number;
   /** Calls `listener` after each change of `current`. Dispose to stop. */
   subscribe(listener: (state: ReplicaState) => void): Disposable;
 }

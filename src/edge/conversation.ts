@@ -1,20 +1,22 @@
 // What all parts of one client's session share: its settings, its block, what it holds here and at the core, and what errors
 // do to it.
 
+import { Fault } from '../base/fault.ts';
 import type { ServerSession } from '../session/server-session.ts';
 import { type ErrorFields, type TransactionStatus, writeError, writeReadyForQuery } from '../wire/backend.ts';
 import type { ByteWriter } from '../wire/bytes.ts';
 import type { CatalogueAnswers } from './catalogue/answers.ts';
 import { Forwarder, type ForwarderDeps, type ForwarderEvents, type TransactionState } from './forward.ts';
 import type { LocalEngine } from './local.ts';
-import { ABORTED, OwnStatements } from './own-statements.ts';
+import { ABORTED, OwnStatements, ownSettingProblem } from './own-statements.ts';
 import { type PlanStamp, PreparedStatements } from './prepared.ts';
 import { SettingReports } from './setting-reports.ts';
-import { SessionSettings, type SettingsOwner } from './settings.ts';
+import { isOwnSetting, SessionSettings, type SettingsOwner } from './settings.ts';
 import type { AnsweredBy } from './show.ts';
 import type { SlowLanes } from './slow-lanes.ts';
 import { SlowRows } from './slow-rows.ts';
 import type { LocalPlan, Planned } from './sql/plan.ts';
+import { parseToken, requireSameSystem } from './token.ts';
 import type { RelayResult } from './upstream.ts';
 import { type Reason, syntaxErrorOf, type Why, why } from './why.ts';
 
@@ -84,6 +86,7 @@ export class Conversation {
     this.settings.start(Object.fromEntries(server.settings));
     this.reports = new SettingReports(this.settings);
     this.forward = new Forwarder(deps, this.settings, owner.forwarder);
+    this.#startOwnSettings();
     this.own = new OwnStatements({
       feed: deps.feed,
       engine: deps.engine,
@@ -102,10 +105,26 @@ export class Conversation {
     this.slow = new SlowRows({
       clock: deps.clock,
       lanes: deps.slowLanes,
-      timeoutMs: () => this.settings.statementTimeoutMs || deps.limits.statementTimeoutMs,
+      timeoutMs: () => this.settings.durations.statementTimeoutMs || deps.limits.statementTimeoutMs,
       send: (bytes) => this.server.send(bytes),
       room: owner.clientRoom,
     });
+  }
+
+  /** Settings of ours in the startup packet. A wrong one is told before the session begins, as Postgres does it. */
+  #startOwnSettings(): void {
+    for (const [name, value] of this.server.settings) {
+      if (!isOwnSetting(name)) continue;
+      if (name === 'skerry.token') {
+        const token = parseToken(value);
+        requireSameSystem(token, this.deps.feed.current.epoch?.systemId ?? null);
+        this.forward.require(token);
+        continue;
+      }
+      const problem = ownSettingProblem(this.settings, name, [value]);
+      if (problem !== null)
+        throw new Fault('setting-invalid', { message: problem.message, sqlstate: problem.sqlstate });
+    }
   }
 
   get status(): TransactionStatus {

@@ -26,8 +26,8 @@ import type { Conversation, Wait } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
 import { errorFields } from './faults.ts';
 import { type BoundValues, type PreparedPlan, ROWS_FAILED, writeDataRow } from './local.ts';
-import { ANSWERED_FAST, ANSWERED_SLOW, type LocalAnswers, selectTag } from './local-answers.ts';
-import { ABORTED } from './own-statements.ts';
+import { ANSWERED_FAST, ANSWERED_SLOW, isError, type LocalAnswers, selectTag } from './local-answers.ts';
+import { ABORTED, type Step } from './own-statements.ts';
 import { type Portal, type PreparedStatement, sameColumns } from './prepared.ts';
 import type { Segment } from './segment.ts';
 import { writeShowDescription } from './show.ts';
@@ -228,7 +228,7 @@ export class ExtendedQuery {
       if (prepared !== null) this.#session.out.bytes(prepared.description(formats));
       else this.#session.fail(SCHEMA_CHANGED);
     } else if (plan.kind === 'session' && plan.statement.type === 'show') {
-      writeShowDescription(this.#session.out, plan.statement.name);
+      writeShowDescription(this.#session.out, plan.statement.name, plan.statement.column);
     } else {
       writeNoData(this.#session.out);
     }
@@ -259,7 +259,8 @@ export class ExtendedQuery {
     const may = this.#segment.isOpen ? 'segment' : this.#local.mayRunLocally(plan);
     const go = (reason: Reason | null): Wait =>
       this.#executeLocal(portal, plan, rowsMax, frame, reason ?? this.#session.staleness(stamp));
-    return may instanceof Promise ? may.then(go) : go(may);
+    if (!(may instanceof Promise)) return go(may);
+    return may.then((reason) => (isError(reason) ? this.#session.failed(reason) : go(reason)));
   }
 
   #executeUpstream(portal: Portal, frame: Frame): Wait {
@@ -283,7 +284,9 @@ export class ExtendedQuery {
     const sql = portal.statement?.sql ?? '';
     return this.#segment.after(() => {
       if (portal.done) {
-        if (statement.type === 'show') return writeCommandComplete(this.#session.out, 'SHOW');
+        if (statement.type === 'show') {
+          return writeCommandComplete(this.#session.out, statement.column === undefined ? 'SHOW' : 'SELECT 0');
+        }
         // In a block of the core's the core must say no, for it has to fail.
         if (this.#session.isBound) return this.#segment.counted(frame);
         return this.#session.failed(errorFields('55000', `portal "${name}" cannot be run`));
@@ -291,11 +294,14 @@ export class ExtendedQuery {
       portal.done = true;
       this.#session.beginImplicit();
       const step = this.#session.own.run(statement, sql, { bound: this.#session.isBound, describe: false, rowsMax });
-      if (step !== null) return undefined;
-      const wait = this.#moveUpstream(portal, frame, 'session');
-      this.#segment.statements.push(statement);
-      this.#segment.changing = true;
-      return wait;
+      const finish = (done: Step | null): Wait => {
+        if (done !== null) return undefined;
+        const wait = this.#moveUpstream(portal, frame, 'session');
+        this.#segment.statements.push(statement);
+        this.#segment.changing = true;
+        return wait;
+      };
+      return step instanceof Promise ? step.then(finish) : finish(step);
     });
   }
 

@@ -6,7 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
-import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
+import { type Lsn, LSN_ZERO, parseLsn, type Position } from '../pg/lsn.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault } from './faults.ts';
 import { PROBED_SETTINGS, quoteLiteral, type SessionSettings } from './settings.ts';
@@ -33,6 +33,8 @@ export interface ForwarderEvents extends Omit<UpstreamEvents, 'closed'> {
   released(): void;
   /** True when the session has nothing under way at the core. */
   isIdle(): boolean;
+  /** Messages were sent that the core has not been asked to end with a Sync: nothing of ours may come between. */
+  isInBatch(): boolean;
   /** A statement of our own ran there: it destroys the unnamed prepared statement. */
   unnamedGone(): void;
 }
@@ -44,6 +46,7 @@ export interface ForwarderDeps {
   readonly sees: (lsn: Lsn) => boolean;
   /** Where authenticated connections to the core come from. */
   readonly pool: Pick<UpstreamPool, 'open' | 'used'>;
+  /** How long a local read waits for what it has to see, where `skerry.wait_ms` does not say. */
   readonly rywWaitMs: number;
   /** Name of the role that all clients act as. */
   readonly user: () => string;
@@ -76,9 +79,17 @@ export class Forwarder implements PoolMember {
   #probing: Promise<void> | null = null;
   /** The session's own writes are visible at this position. */
   #needed: Lsn = LSN_ZERO;
+  /** Timeline of the token that asks for `#needed`: positions of an older one say nothing yet. */
+  #neededTimeline = 0;
+  /** Something ran at the core since it was last asked where it is: the client may have seen more than is here. */
+  #ahead = false;
+  /** The session goes on from another one's token: what was seen at the core is seen here from then on. */
+  #isMonotonic = false;
   /** For this position the wait was already in vain: later statements do not wait again. */
   #waitedFor: Lsn = LSN_ZERO;
   #ended = false;
+  #stopWaiting: (() => void) | null = null;
+  #isCancelled = false;
 
   constructor(deps: ForwarderDeps, settings: SessionSettings, events: ForwarderEvents) {
     this.#deps = deps;
@@ -119,6 +130,7 @@ export class Forwarder implements PoolMember {
   /** Call after a batch ran upstream. `changing`: it held more than plain reads. `tag`: of its last statement. */
   ran(changing: boolean, tag: string): void {
     this.#deps.pool.used(this);
+    this.#ahead = true;
     if (!changing) return;
     this.#unsure = true;
     if (!LEAVES_NOTHING.test(tag)) this.#mayKeep = true;
@@ -151,9 +163,58 @@ export class Forwarder implements PoolMember {
 
   /** True when nothing stands between the session and a local answer. When a promise, it costs a question or a wait. */
   mayAnswerLocally(): boolean | Promise<boolean> {
-    if (this.#unsure || this.#probing !== null || (this.#needed !== LSN_ZERO && !this.#deps.sees(this.#needed)))
+    if (this.#hasToAsk || this.#probing !== null || (this.#needed !== LSN_ZERO && !this.#isReached))
       return this.#settle();
     return this.#seesTheSame;
+  }
+
+  /** What reads here have to see: own writes, tokens. */
+  get needed(): { readonly timeline: number; readonly lsn: Lsn } {
+    return { timeline: this.#neededTimeline, lsn: this.#needed };
+  }
+
+  /** Somebody waits for the replica to get somewhere. */
+  get isWaiting(): boolean {
+    return this.#stopWaiting !== null;
+  }
+
+  /** Ends that wait: the statement is not answered at all. */
+  cancelWait(): void {
+    this.#isCancelled = true;
+    this.#stopWaiting?.();
+  }
+
+  /** From now on the session sees everything up to a position that another session was at. */
+  require({ epoch, lsn }: Position): void {
+    if (epoch.timeline > this.#neededTimeline) this.#neededTimeline = epoch.timeline;
+    if (lsn > this.#needed) this.#needed = lsn;
+    this.#waitedFor = LSN_ZERO;
+    this.#isMonotonic = true;
+  }
+
+  /** Brings `needed` to all that this session wrote or saw at the core. Costs a question if something ran there. */
+  async learnSeen(): Promise<void> {
+    const upstream = this.#upstream;
+    const mayAsk = upstream !== null && !upstream.busy && upstream.status !== 'E' && !this.#events.isInBatch();
+    if ((this.#unsure || this.#ahead) && mayAsk) await this.#probe();
+    else if (this.#probing !== null) await this.#probing;
+  }
+
+  /** `learnSeen` has something to ask. */
+  get isAhead(): boolean {
+    return this.#unsure || this.#ahead || this.#probing !== null;
+  }
+
+  get #hasToAsk(): boolean {
+    return (
+      this.#unsure || (this.#ahead && (this.#isMonotonic || this.#settings.get('skerry.monotonic_reads') === 'on'))
+    );
+  }
+
+  /** Reads here see everything that they have to. */
+  get #isReached(): boolean {
+    const timeline = this.#deps.feed.current.epoch?.timeline ?? 0;
+    return timeline >= this.#neededTimeline && this.#deps.sees(this.#needed);
   }
 
   /** Listening changes no answer; everything else that is held may. */
@@ -171,6 +232,7 @@ export class Forwarder implements PoolMember {
 
   end(): void {
     this.#ended = true;
+    this.#stopWaiting?.();
     const upstream = this.#upstream;
     this.#upstream = null;
     if (upstream === null) return;
@@ -184,13 +246,24 @@ export class Forwarder implements PoolMember {
   }
 
   async #settle(): Promise<boolean> {
-    if (this.#unsure || this.#probing !== null) await this.#probe();
+    if (this.#hasToAsk || this.#probing !== null) await this.#probe();
     if (!this.#seesTheSame) return false;
-    const { feed, clock, sees, rywWaitMs } = this.#deps;
-    if (sees(this.#needed)) return true;
+    const { feed, clock, rywWaitMs } = this.#deps;
+    if (this.#isReached) return true;
     if (this.#needed === this.#waitedFor) return false;
     this.#waitedFor = this.#needed;
-    return (await waitForPosition(feed, clock, this.#needed, rywWaitMs)) && sees(this.#needed);
+    const { waitMs, statementTimeoutMs } = this.#settings.durations;
+    const wishedMs = waitMs < 0 ? rywWaitMs : waitMs;
+    const isTimedOut = statementTimeoutMs > 0 && statementTimeoutMs < wishedMs;
+    const { promise, stop } = waitFor(feed, clock, () => this.#isReached, isTimedOut ? statementTimeoutMs : wishedMs);
+    this.#stopWaiting = stop;
+    const isReached = await promise;
+    this.#stopWaiting = null;
+    if (isReached || (!this.#isCancelled && !isTimedOut)) return isReached;
+    const cause = this.#isCancelled ? 'user request' : 'statement timeout';
+    this.#isCancelled = false;
+    this.#waitedFor = LSN_ZERO;
+    throw new Fault('cancelled', { message: `canceling statement due to ${cause}`, sqlstate: '57014' });
   }
 
   /** Asks the core, once for all who want to know. */
@@ -204,6 +277,7 @@ export class Forwarder implements PoolMember {
   async #ask(): Promise<void> {
     const upstream = this.#upstream;
     this.#unsure = false;
+    this.#ahead = false;
     // Without the connection there is nothing that was held on it, and nobody to ask.
     if (upstream === null) return;
     let answer: Awaited<ReturnType<Upstream['exec']>>;
@@ -223,7 +297,8 @@ export class Forwarder implements PoolMember {
       return;
     }
     const [lsn, temporary, user, listening, ...settings] = row;
-    if (typeof lsn === 'string') this.#needed = parseLsn(lsn);
+    // Never backwards: a token may have asked for more than a standby has.
+    if (typeof lsn === 'string') this.#needed = max(this.#needed, parseLsn(lsn));
     this.#mayHaveTables = false;
     if (temporary === 't') this.#held = 'temporary-tables';
     else if (user !== this.#deps.user()) this.#held = 'role';
@@ -284,18 +359,30 @@ function faultOf(error: ErrorFields): Fault {
   });
 }
 
-/** Waits until the feed is at `lsn` or beyond; false when that took longer than `waitMs`. */
-function waitForPosition(feed: ReplicaFeed, clock: Clock, lsn: Lsn, waitMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
+/** Waits until `isReached` holds, which only the feed can bring about; false when that took longer than `waitMs`, or was stopped. */
+function waitFor(
+  feed: ReplicaFeed,
+  clock: Clock,
+  isReached: () => boolean,
+  waitMs: number,
+): { readonly promise: Promise<boolean>; readonly stop: () => void } {
+  let stop = (): void => {};
+  const promise = new Promise<boolean>((resolve) => {
     const finish = (reached: boolean): void => {
       subscription[Symbol.dispose]();
       timer[Symbol.dispose]();
       resolve(reached);
     };
-    const subscription = feed.subscribe((state) => {
-      if (state.position >= lsn) finish(true);
+    stop = () => finish(false);
+    const subscription = feed.subscribe(() => {
+      if (isReached()) finish(true);
     });
     const timer = clock.after(waitMs, () => finish(false));
-    if (feed.current.position >= lsn) finish(true);
+    if (isReached()) finish(true);
   });
+  return { promise, stop };
+}
+
+function max(a: Lsn, b: Lsn): Lsn {
+  return a > b ? a : b;
 }

@@ -1,6 +1,7 @@
 // Answers from the replica for one session: whether a plan may run here now, and its rows.
 
-import { writeCommandComplete } from '../wire/backend.ts';
+import { errorFieldsOf } from '../session/faults.ts';
+import { type ErrorFields, writeCommandComplete } from '../wire/backend.ts';
 import { NO_PARAMETERS, TEXT_FORMATS } from './client-frames.ts';
 import type { Conversation } from './conversation.ts';
 import type { BoundValues, PreparedPlan } from './local.ts';
@@ -19,17 +20,19 @@ export class LocalAnswers {
     this.#session = session;
   }
 
-  /** Null when the plan may run here now, else why not. */
-  mayRunLocally(plan: LocalPlan): Reason | null | Promise<Reason | null> {
+  /** Null when the plan may run here now, else why not. After a wait perhaps the error that ended it. */
+  mayRunLocally(plan: LocalPlan): Reason | null | Promise<Reason | null | ErrorFields> {
     if (this.#session.transaction.where === 'upstream') return 'transaction';
     if (this.#session.settings.isPeculiar) return 'peculiar';
     if (!this.#session.deps.mayRead(plan)) return 'privilege';
     if (this.#session.deps.isHidden(plan, this.#session.settings.planning.searchPath)) return 'hidden';
+    const { maxLagMs } = this.#session.settings.durations;
+    if (maxLagMs >= 0 && this.#session.deps.feed.ageMs() > maxLagMs) return 'too-old';
     const may = this.#session.forward.mayAnswerLocally();
     if (may === true) return null;
     if (may === false) return this.#session.forward.held ?? 'own-writes';
     this.#session.server.flush();
-    return may.then((yes) => (yes ? null : (this.#session.forward.held ?? 'own-writes')));
+    return may.then((yes) => (yes ? null : (this.#session.forward.held ?? 'own-writes')), errorFieldsOf);
   }
 
   /** A plan of the simple protocol with its values, or why it cannot run here. */
@@ -85,4 +88,9 @@ const SELECT_TAGS = Array.from({ length: 256 }, (_, rows) => `SELECT ${rows}`);
 
 export function selectTag(rows: number): string {
   return SELECT_TAGS[rows] ?? `SELECT ${rows}`;
+}
+
+/** What `mayRunLocally` gave is an error to tell. */
+export function isError(may: Reason | null | ErrorFields): may is ErrorFields {
+  return typeof may === 'object' && may !== null;
 }

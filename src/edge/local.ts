@@ -59,6 +59,8 @@ export class LocalEngine {
   readonly #planner: StatementPlanner;
   #inTurn = false;
   #positionText = '';
+  /** Of the last transaction in the snapshot. */
+  #rowsPosition: Lsn = LSN_ZERO;
   #position: Lsn = LSN_ZERO;
   #catalogueVersion = -1;
   #version = 0;
@@ -173,7 +175,8 @@ export class LocalEngine {
   #enter(): boolean {
     if (this.#inTurn) return true;
     const { feed, clock } = this.#deps;
-    const { generation, state } = feed.current;
+    // Before the snapshot is taken: it holds everything that was told by then.
+    const { generation, state, position: covered } = feed.current;
     if (state === 'starting' || state === 'bootstrapping') return false;
     if (generation !== this.#generation && !this.#open(generation)) return false;
     const reader = this.#reader as ReplicaReader;
@@ -181,7 +184,7 @@ export class LocalEngine {
       reader.begin();
       this.#inTurn = true;
       clock.soon(() => this.#leave());
-      this.#look(reader);
+      this.#look(reader, covered);
       return true;
     } catch (error) {
       this.#deps.log.error('edge.replica-unreadable', { message: String(error) });
@@ -212,12 +215,14 @@ export class LocalEngine {
   }
 
   /** Takes over position and catalogue of the snapshot that was just opened. */
-  #look(reader: ReplicaReader): void {
+  #look(reader: ReplicaReader, covered: Lsn): void {
     const row = (this.#state as Statement).get([]) as SqliteValue[];
     if (row[2] !== this.#positionText) {
       this.#positionText = String(row[2]);
-      this.#position = parseLsn(this.#positionText);
+      this.#rowsPosition = parseLsn(this.#positionText);
     }
+    // Nothing for this replica happened between its last transaction and what the upstream has told since.
+    this.#position = covered > this.#rowsPosition ? covered : this.#rowsPosition;
     if (row[3] === this.#catalogueVersion && this.#catalogue !== null) return;
     this.#void();
     this.#catalogue = reader.catalogue();

@@ -2,6 +2,7 @@
 // only read so far, DEALLOCATE, DISCARD. Each either answers and says how it went, or says null: the core has to.
 
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import { errorFieldsOf } from '../session/faults.ts';
 import { type ErrorFields, writeCommandComplete, writeNotice, writePortalSuspended } from '../wire/backend.ts';
 import type { ByteWriter } from '../wire/bytes.ts';
 import { errorFields } from './faults.ts';
@@ -9,9 +10,16 @@ import type { Forwarder, TransactionState } from './forward.ts';
 import type { LocalEngine } from './local.ts';
 import type { PreparedStatements } from './prepared.ts';
 import type { SettingReports } from './setting-reports.ts';
-import { isKnownSetting, isReportedSetting, type SessionSettings } from './settings.ts';
+import {
+  isKnownSetting,
+  isOwnSetting,
+  isReadOnlySetting,
+  isReportedSetting,
+  type SessionSettings,
+} from './settings.ts';
 import { type AnsweredBy, ownSetting, writeShowDescription, writeShowRow } from './show.ts';
 import type { SessionStatement } from './sql/plan.ts';
+import { formatToken, parseToken, requireSameSystem } from './token.ts';
 import type { RelayResult } from './upstream.ts';
 
 export type Step = 'done' | 'failed';
@@ -61,8 +69,17 @@ export class OwnStatements {
     this.#deps = deps;
   }
 
-  run(statement: SessionStatement, sql: string, options: RunOptions): Step | null {
-    if (statement.type === 'show') return this.#show(statement.name, options);
+  /** A promise when something has to be waited for; null: the core has to do it. */
+  run(statement: SessionStatement, sql: string, options: RunOptions): Step | null | Promise<Step | null> {
+    if (statement.type === 'show') {
+      const { forward } = this.#deps;
+      if (statement.name !== 'skerry.token' || !forward.isAhead) return this.#show(statement, options);
+      return forward.learnSeen().then(() => this.#show(statement, options));
+    }
+    if (statement.type === 'set' && isOwnSetting(statement.name)) return this.#setOwn(statement);
+    if (statement.type === 'reset' && statement.name !== null && isOwnSetting(statement.name)) {
+      return this.#setOwn({ ...statement, name: statement.name, values: null, local: false }, 'RESET');
+    }
     if (options.bound) return null;
     switch (statement.type) {
       case 'begin':
@@ -189,8 +206,7 @@ export class OwnStatements {
   }
 
   #set({ name, values, local }: SessionStatement & { type: 'set' }): Step | null {
-    const { settings, transaction, reports, fail } = this.#deps;
-    if (name.startsWith('skerry.')) return fail(errorFields('55P02', `parameter "${name}" cannot be changed`));
+    const { settings, transaction, reports } = this.#deps;
     if (!settings.understands(name, values)) return null;
     if (local && transaction.where === 'none') {
       this.#warn('25P01', 'SET LOCAL can only be used in transaction blocks');
@@ -198,6 +214,40 @@ export class OwnStatements {
     }
     reports.change(() => settings.set(name, values, local));
     return this.#done('SET');
+  }
+
+  /** SET and RESET of what is ours: answered here even where the block is the core's. */
+  #setOwn(
+    {
+      name,
+      values,
+      local,
+    }: { readonly name: string; readonly values: readonly string[] | null; readonly local: boolean },
+    tag = 'SET',
+  ): Step {
+    const { settings, transaction, fail } = this.#deps;
+    if (transaction.failed) return fail(ABORTED);
+    if (name === 'skerry.token') return this.#setToken(values, tag);
+    const problem = ownSettingProblem(settings, name, values);
+    if (problem !== null) return fail(problem);
+    if (local && transaction.where === 'none') this.#warn('25P01', 'SET LOCAL can only be used in transaction blocks');
+    else settings.set(name, values, local);
+    return this.#done(tag);
+  }
+
+  /** What a token asks for is never taken back: neither by ROLLBACK nor by RESET does a session forget what it has seen. */
+  #setToken(values: readonly string[] | null, tag: string): Step {
+    const { feed, forward, fail } = this.#deps;
+    if (values !== null) {
+      try {
+        const token = parseToken(values.join(', '));
+        requireSameSystem(token, feed.current.epoch?.systemId ?? null);
+        forward.require(token);
+      } catch (error) {
+        return fail(errorFieldsOf(error));
+      }
+    }
+    return this.#done(tag);
   }
 
   #reset(name: string | null): Step | null {
@@ -212,19 +262,37 @@ export class OwnStatements {
     return this.#done('RESET');
   }
 
-  #show(name: string, { bound, describe, rowsMax }: RunOptions): Step | null {
+  #show(statement: SessionStatement & { type: 'show' }, { bound, describe, rowsMax }: RunOptions): Step | null {
     const { settings, feed, engine, forward, transaction, out, answered, fail, done } = this.#deps;
-    const own = ownSetting(name, feed, engine, answered());
+    const { name, column } = statement;
+    if (name === 'skerry.token' && !transaction.failed && feed.current.epoch === null) return fail(NO_TOKEN_YET);
+    const own = name === 'skerry.token' ? this.#token() : ownSetting(name, feed, engine, answered());
     // The core knows better, if it is there.
-    const value = own ?? (isKnownSetting(name) && !bound && !forward.open ? settings.get(name) : undefined);
-    if (value === undefined) return null;
+    const isKept = isKnownSetting(name) && (isOwnSetting(name) || (!bound && !forward.open));
+    const value = own ?? (isKept ? settings.get(name) : undefined);
+    if (value === undefined) {
+      if (!isOwnSetting(name)) return null;
+      return fail(errorFields('42704', `unrecognized configuration parameter "${name}"`));
+    }
     if (transaction.failed) return fail(ABORTED);
-    if (describe) writeShowDescription(out, name);
+    if (describe) writeShowDescription(out, name, column);
     writeShowRow(out, value);
     if (rowsMax === 1) writePortalSuspended(out);
-    else writeCommandComplete(out, 'SHOW');
+    else writeCommandComplete(out, column === undefined ? 'SHOW' : 'SELECT 1');
     if (own === null) done();
     return 'done';
+  }
+
+  /** What this session has seen and written up to now, as far as that is known: see `Forwarder.seen`. */
+  #token(): string {
+    const { feed, engine, forward } = this.#deps;
+    const { epoch } = feed.current;
+    const { needed } = forward;
+    if (epoch === null) return '';
+    return formatToken({
+      epoch: { systemId: epoch.systemId, timeline: Math.max(epoch.timeline, needed.timeline) },
+      lsn: needed.lsn > engine.position ? needed.lsn : engine.position,
+    });
   }
 
   #deallocate(name: string | null): Step | null {
@@ -251,3 +319,21 @@ export class OwnStatements {
     return this.#done(`DISCARD ${target.toUpperCase()}`);
   }
 }
+
+/** Why a setting of ours cannot be given these values; null when it can. */
+export function ownSettingProblem(
+  settings: SessionSettings,
+  name: string,
+  values: readonly string[] | null,
+): ErrorFields | null {
+  if (isReadOnlySetting(name)) return errorFields('55P02', `parameter "${name}" cannot be changed`);
+  if (!isKnownSetting(name)) return errorFields('42704', `unrecognized configuration parameter "${name}"`);
+  if (settings.understands(name, values)) return null;
+  return errorFields('22023', `invalid value for parameter "${name}": "${values?.join(', ') ?? ''}"`, {
+    hint: name === 'skerry.monotonic_reads' ? 'on or off' : 'a time such as 2s or 500ms; -1 for none',
+  });
+}
+
+const NO_TOKEN_YET = errorFields('57P03', 'this edge has no replica yet, so there is no position to name', {
+  hint: 'try again in a moment',
+});

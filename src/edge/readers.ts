@@ -18,7 +18,13 @@ import type { CancelKey } from '../session/cancel.ts';
 import type { Edge } from './edge.ts';
 
 export type ToReader<Setup> =
-  | { readonly tag: 'start'; readonly setup: Setup; readonly port: number; readonly state: ReplicaState }
+  | {
+      readonly tag: 'start';
+      readonly setup: Setup;
+      readonly port: number;
+      readonly state: ReplicaState;
+      readonly ageMs: number;
+    }
   | { readonly tag: 'feed'; readonly state: ReplicaState }
   | { readonly tag: 'cancel'; readonly key: CancelKey }
   | { readonly tag: 'collect' }
@@ -187,7 +193,7 @@ export class Readers {
       }
     };
     reader.worker = worker;
-    worker.post({ tag: 'start', setup: this.#setup, port, state: feed.current });
+    worker.post({ tag: 'start', setup: this.#setup, port, state: feed.current, ageMs: feed.ageMs() });
     using _subscription = feed.subscribe((state) => worker.post({ tag: 'feed', state }));
     const why = await worker.exited;
     reader.worker = null;
@@ -216,7 +222,7 @@ export class Readers {
 /** What a reader's process makes of its start message: the server, and where to tell what the feed says. */
 export interface ReaderServer {
   readonly edge: Edge;
-  readonly tell: (state: ReplicaState) => void;
+  readonly tell: (state: ReplicaState, ageMs?: number) => void;
 }
 
 /** The child's end: waits for `start`, serves until told to stop. Rejects when it cannot serve; resolves when it was stopped. */
@@ -229,7 +235,7 @@ export async function serveReader<Setup>(
   let server: ReaderServer | null = null;
   const started = (message: ToReader<Setup> & { tag: 'start' }): void => {
     server = build(message.setup, message.port, (key) => port.post({ tag: 'cancel', key }));
-    server.tell(message.state);
+    server.tell(message.state, message.ageMs);
     server.edge.listening.then(
       () => port.post({ tag: 'listening' }),
       (error: unknown) => port.post({ tag: 'failed', message: describeError(error) }),

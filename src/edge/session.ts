@@ -64,6 +64,7 @@ export class EdgeSession implements SessionOwner {
         unnamedGone: () => session.prepared.unnamedGone(),
         released: () => session.prepared.upstreamLost(),
         isIdle: () => !session.busy && !session.isBound,
+        isInBatch: () => this.#segment.isOpen,
         lost: (held) => this.#upstreamLost(held),
       },
     });
@@ -105,6 +106,7 @@ export class EdgeSession implements SessionOwner {
   cancel(): void {
     const { slow, forward } = this.#session;
     if (slow.running) slow.cancel();
+    else if (forward.isWaiting) forward.cancelWait();
     else if (forward.open && forward.upstream.busy) void forward.upstream.cancel().catch(() => {});
   }
 

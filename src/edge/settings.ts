@@ -50,6 +50,9 @@ const RULES: ReadonlyMap<string, Known> = new Map(
       ['statement_timeout', duration],
       ['synchronous_commit', oneOf('on', 'off', 'local', 'remote_write', 'remote_apply')],
       ['TimeZone', timeZone],
+      ['skerry.max_lag', durationOrNone],
+      ['skerry.monotonic_reads', boolean],
+      ['skerry.wait_ms', durationOrNone],
     ] as const
   ).map(([name, rule]) => [name.toLowerCase(), { name, rule }]),
 );
@@ -117,6 +120,9 @@ export const BUILT_IN_SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: '0',
   synchronous_commit: 'on',
   timezone: 'GMT',
+  'skerry.max_lag': '-1',
+  'skerry.monotonic_reads': 'off',
+  'skerry.wait_ms': '-1',
   xmlbinary: 'base64',
   xmloption: 'content',
   quote_all_identifiers: 'off',
@@ -159,6 +165,17 @@ export interface SettingsOwner {
   hasSchema(name: string): boolean;
 }
 
+/** In milliseconds; 0 = none, but for the last two: -1 = not set. */
+export interface Durations {
+  readonly statementTimeoutMs: number;
+  readonly idleInTransactionMs: number;
+  readonly idleSessionMs: number;
+  /** From Postgres 17 on. */
+  readonly transactionMs: number;
+  readonly maxLagMs: number;
+  readonly waitMs: number;
+}
+
 const NO_SETTINGS: ReadonlyMap<string, string> = new Map();
 
 export class SessionSettings {
@@ -175,7 +192,7 @@ export class SessionSettings {
   #told: Map<string, string> | null = null;
   #needsBroken = -1;
   #planning: PlanningSession | null = null;
-  #timeoutMs = -1;
+  #durations: Durations | null = null;
   #peculiar: boolean | null = null;
   #ownerVersion = -1;
 
@@ -292,11 +309,23 @@ export class SessionSettings {
     return this.#planning;
   }
 
-  /** statement_timeout in milliseconds; 0 = none. */
-  get statementTimeoutMs(): number {
+  /** Settings that are times, in milliseconds. */
+  get durations(): Durations {
     this.#lookAtOwner();
-    if (this.#timeoutMs === -1) this.#timeoutMs = durationMs(this.get('statement_timeout') ?? '0') ?? 0;
-    return this.#timeoutMs;
+    this.#durations ??= {
+      statementTimeoutMs: this.#ms('statement_timeout'),
+      idleInTransactionMs: this.#ms('idle_in_transaction_session_timeout'),
+      idleSessionMs: this.#ms('idle_session_timeout'),
+      transactionMs: this.#ms('transaction_timeout'),
+      maxLagMs: this.#ms('skerry.max_lag'),
+      waitMs: this.#ms('skerry.wait_ms'),
+    };
+    return this.#durations;
+  }
+
+  #ms(name: string): number {
+    const text = this.get(name) ?? '0';
+    return text === '-1' ? -1 : (durationMs(text) ?? 0);
   }
 
   /** Name and value pairs that a client is told when a session begins. */
@@ -306,12 +335,12 @@ export class SessionSettings {
 
   /** What a connection to the core made for this session is to be started with. */
   get startup(): Readonly<Record<string, string>> {
-    return Object.fromEntries(this.#startup);
+    return Object.fromEntries([...this.#startup].filter(([name]) => !isOwnSetting(name)));
   }
 
   /** The upstream connection is as it was started. */
   upstreamOpened(): void {
-    this.#told = new Map(this.#startup);
+    this.#told = new Map(Object.entries(this.startup));
   }
 
   upstreamClosed(): void {
@@ -327,6 +356,7 @@ export class SessionSettings {
     const told = this.#told ?? new Map<string, string>();
     const calls: string[] = [];
     for (const [key, value] of wanted) {
+      if (isOwnSetting(key)) continue;
       if (told.get(key) !== value) calls.push(setConfig(key, value, false));
       told.set(key, value);
     }
@@ -340,8 +370,9 @@ export class SessionSettings {
 
   /** SQL that repeats the SETs of the open transaction after its BEGIN went upstream; null when there are none. */
   transactionSql(): string | null {
-    if (this.#inTransaction.length === 0) return null;
-    return this.#inTransaction
+    const changes = this.#inTransaction.filter(({ name }) => !isOwnSetting(name));
+    if (changes.length === 0) return null;
+    return changes
       .map(({ name, value, local }) => (value === null ? `RESET ${quoteSetting(name)}` : setConfig(name, value, local)))
       .join('; ');
   }
@@ -365,7 +396,7 @@ export class SessionSettings {
   #changed(): void {
     this.#needsBroken = -1;
     this.#planning = null;
-    this.#timeoutMs = -1;
+    this.#durations = null;
     this.#peculiar = null;
   }
 
@@ -387,6 +418,16 @@ export class SessionSettings {
 /** True for settings that this edge can show by itself. */
 export function isKnownSetting(name: string): boolean {
   return RULES.has(name.toLowerCase());
+}
+
+/** Settings of ours: the core never hears of them. */
+export function isOwnSetting(name: string): boolean {
+  return name.toLowerCase().startsWith('skerry.');
+}
+
+/** What may not be set at all, as SHOW's own words do not change by being told so. */
+export function isReadOnlySetting(name: string): boolean {
+  return ['skerry.lag', 'skerry.age', 'skerry.lsn', 'skerry.state', 'skerry.answered_by'].includes(name.toLowerCase());
 }
 
 /** Postgres' spelling, e.g. TimeZone for timezone. */
@@ -528,7 +569,7 @@ function durationMs(text: string): number | null {
 }
 
 /** Printed with the largest unit that divides it, as Postgres does. */
-function duration(values: readonly string[]): string | null {
+function duration(values: readonly string[], _current: string): string | null {
   const ms = values.length === 1 ? durationMs(values[0] as string) : null;
   if (ms === null) return null;
   if (ms === 0) return '0';
@@ -541,6 +582,10 @@ function duration(values: readonly string[]): string | null {
     if (ms % size === 0) return `${ms / size}${unit}`;
   }
   return `${ms}ms`;
+}
+
+function durationOrNone(values: readonly string[], current: string): string | null {
+  return values.length === 1 && values[0] === '-1' ? '-1' : duration(values, current);
 }
 
 function searchPath(values: readonly string[]): string | null {

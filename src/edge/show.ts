@@ -16,18 +16,19 @@ export interface AnsweredBy {
 }
 
 /**
- * Value of a setting of ours, or null when `name` is none:
- *   skerry.lag          age of the replica in milliseconds; `unknown` when it never was equal to its upstream
+ * What is told of this edge and session by SHOW, or null when `name` is none of these:
+ *   skerry.lag          how far the replica is behind what it knows of, in time; `unknown` when it never was equal to its upstream
+ *   skerry.age          age of its answers: time since the upstream proved that nothing is missing, also when both are idle
  *   skerry.lsn          position of the replica as the next local read sees it
  *   skerry.state        starting, bootstrapping, streaming, lost, stopping, and why
  *   skerry.answered_by  where the previous statement was answered, and why
  */
 export function ownSetting(name: string, feed: ReplicaFeed, engine: LocalEngine, answered: AnsweredBy): string | null {
   switch (name) {
-    case 'skerry.lag': {
-      const lagMs = feed.lagMs();
-      return Number.isFinite(lagMs) ? `${Math.ceil(lagMs)}ms` : 'unknown';
-    }
+    case 'skerry.lag':
+      return milliseconds(feed.lagMs());
+    case 'skerry.age':
+      return milliseconds(feed.ageMs());
     case 'skerry.lsn':
       return formatLsn(engine.position);
     case 'skerry.state':
@@ -39,9 +40,14 @@ export function ownSetting(name: string, feed: ReplicaFeed, engine: LocalEngine,
   }
 }
 
-export function writeShowDescription(out: ByteWriter, name: string): void {
+function milliseconds(ms: number): string {
+  return Number.isFinite(ms) ? `${Math.ceil(ms)}ms` : 'unknown';
+}
+
+/** `column`: another name for the column than the setting's. */
+export function writeShowDescription(out: ByteWriter, name: string, column = settingDisplayName(name)): void {
   writeRowDescription(out, [
-    { name: settingDisplayName(name), tableOid: 0, attnum: 0, typeOid: OID.text, typeSize: -1, typmod: -1, format: 0 },
+    { name: column, tableOid: 0, attnum: 0, typeOid: OID.text, typeSize: -1, typmod: -1, format: 0 },
   ]);
 }
 

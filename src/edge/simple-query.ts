@@ -7,7 +7,7 @@ import type { Conversation, Wait } from './conversation.ts';
 import { errorFields } from './faults.ts';
 import type { ForwardedQueries } from './forwarded.ts';
 import { ROWS_FAILED } from './local.ts';
-import type { LocalAnswers } from './local-answers.ts';
+import { isError, type LocalAnswers } from './local-answers.ts';
 import type { Step } from './own-statements.ts';
 import type { LocalPlan, Planned, PlannedStatement } from './sql/plan.ts';
 import { isOwnStatement, type Reason, why } from './why.ts';
@@ -61,15 +61,18 @@ export class SimpleQuery {
           describe: true,
           rowsMax: 0,
         });
-        return step === null ? this.#forwarded.session(frame, plan) : this.#session.simpleEnd();
+        const finish = (done: Step | null): Wait =>
+          done === null ? this.#forwarded.session(frame, plan) : this.#session.simpleEnd();
+        return step instanceof Promise ? step.then(finish) : finish(step);
       }
       case 'local': {
         const stamp = this.#session.stamp(planned);
         const may = this.#local.mayRunLocally(plan);
         if (!(may instanceof Promise)) return this.#simpleLocal(plan, planned.literals, frame, may);
-        return may.then((reason) =>
-          this.#simpleLocal(plan, planned.literals, frame, reason ?? this.#session.staleness(stamp)),
-        );
+        return may.then((reason) => {
+          if (isError(reason)) return this.#session.simpleFailed(reason);
+          return this.#simpleLocal(plan, planned.literals, frame, reason ?? this.#session.staleness(stamp));
+        });
       }
       default:
         return unreachable(plan);
@@ -119,7 +122,7 @@ export class SimpleQuery {
     if (aborted !== null) return this.#session.fail(aborted);
     const sql = text.slice(statement.start, statement.end);
     if (plan.kind === 'session') {
-      const step = this.#session.own.run(plan.statement, sql, {
+      const step = await this.#session.own.run(plan.statement, sql, {
         bound: this.#session.isBound,
         describe: true,
         rowsMax: 0,
@@ -128,7 +131,9 @@ export class SimpleQuery {
     }
     if (plan.kind !== 'local') return 'done';
     const stamp = this.#session.stamp(statement);
-    const reason = (await this.#local.mayRunLocally(plan)) ?? this.#session.staleness(stamp);
+    const may = await this.#local.mayRunLocally(plan);
+    if (isError(may)) return this.#session.fail(may);
+    const reason = may ?? this.#session.staleness(stamp);
     const ready = reason ?? this.#local.readyPlan(plan, literals);
     if (typeof ready === 'string') return this.#forwarded.slice(sql, why(ready), false);
     const { prepared, values } = ready;

@@ -4,6 +4,7 @@ import { Fault } from '../base/fault.ts';
 import { errorFieldsOf } from '../session/faults.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault, errorFields, isCoreAway } from './faults.ts';
+import { isOwnSetting } from './settings.ts';
 import type { Planned, SessionStatement } from './sql/plan.ts';
 import { UpstreamLost } from './upstream.ts';
 
@@ -20,6 +21,7 @@ const REASONS = {
   privilege: 'it is not known that the role of this edge may read all its tables',
   hidden: 'a relation that is not replicated may stand before one of its tables in search_path',
   'own-writes': 'this session wrote something that has not arrived here yet',
+  'too-old': 'skerry.max_lag allows no answer as old as those of this edge are now',
   'temporary-tables': 'the session has temporary tables',
   role: 'the session acts as another role',
   listen: 'the session listens at the core',
@@ -111,7 +113,10 @@ export function isOwnStatement({ type }: SessionStatement): boolean {
   }
 }
 
-/** SHOW skerry.… is answered here whatever the transaction. */
+/** What is about this edge is answered here whatever the transaction: SHOW, SET and RESET of skerry.…, SELECT skerry.token(). */
 export function isAlwaysOwn({ plan }: Planned): boolean {
-  return plan.kind === 'session' && plan.statement.type === 'show' && plan.statement.name.startsWith('skerry.');
+  if (plan.kind !== 'session') return false;
+  const { statement } = plan;
+  if (statement.type === 'show' || statement.type === 'set') return isOwnSetting(statement.name);
+  return statement.type === 'reset' && statement.name !== null && isOwnSetting(statement.name);
 }

@@ -12,6 +12,7 @@ const INITIAL: ReplicaState = {
   upstreamPosition: LSN_ZERO,
   generation: 0,
   schemaVersion: 0,
+  proofs: 0,
   rows: 0,
   tables: 0,
 };
@@ -22,6 +23,7 @@ export class ToldFeed implements ReplicaFeed {
   readonly #listeners = new Set<(state: ReplicaState) => void>();
   #current: ReplicaState = INITIAL;
   #equalAtMs: number | null = null;
+  #provenAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, path: string) {
     this.#clock = clock;
@@ -37,14 +39,20 @@ export class ToldFeed implements ReplicaFeed {
     return this.#equalAtMs === null ? Number.POSITIVE_INFINITY : this.#clock.now() - this.#equalAtMs;
   }
 
+  ageMs(): number {
+    return this.#clock.now() - this.#provenAtMs;
+  }
+
   subscribe(listener: (state: ReplicaState) => void): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  tell(state: ReplicaState): void {
+  /** `ageMs`: how old the last proof is already, where it was first told to somebody else. */
+  tell(state: ReplicaState, ageMs = 0): void {
     // Equal until now, and equal again from now on: both moments count.
     if (isEqual(this.#current) || isEqual(state)) this.#equalAtMs = this.#clock.now();
+    if (state.proofs !== this.#current.proofs) this.#provenAtMs = this.#clock.now() - ageMs;
     this.#current = state;
     for (const listener of this.#listeners) listener(state);
   }

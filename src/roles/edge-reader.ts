@@ -32,7 +32,7 @@ serveReader<ReaderSetup>(parentPort<FromReader, ToReader<ReaderSetup>>(), (confi
     },
     { ...edgeOptions(config, readRoleTls('edge', config.edge, clock)), port, httpPort: null },
   );
-  return { edge, tell: (state) => feed.tell(state) };
+  return { edge, tell: (state, ageMs) => feed.tell(state, ageMs) };
 }).then(
   () => exit(0),
   (error: unknown) => {

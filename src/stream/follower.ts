@@ -91,6 +91,7 @@ export class Follower implements Service {
     epoch: null,
     position: LSN_ZERO,
     upstreamPosition: LSN_ZERO,
+    proofs: 0,
     generation: 0,
     schemaVersion: 0,
     rows: 0,
@@ -304,12 +305,13 @@ export class Follower implements Service {
         this.#commit(writer, upstreamPosition);
         return this.#waitAtGate(message.finalLsn).then(() => apply(message));
       },
-      keepalive: (lsn) => {
+      keepalive: (lsn, isProof) => {
         hear();
         if (lsn > upstreamPosition) upstreamPosition = lsn;
         if (writer.isInTransaction) return;
         this.#covered = max(this.#covered, lsn);
         this.#commit(writer, upstreamPosition);
+        if (isProof && this.#covered >= upstreamPosition) this.#setState({ proofs: this.#state.proofs + 1 });
       },
       flush: () => {
         if (!writer.isInTransaction) this.#commit(writer, upstreamPosition);
@@ -345,7 +347,9 @@ export class Follower implements Service {
   }
 
   #setState(
-    change: Partial<Pick<ReplicaState, 'reason' | 'upstreamPosition' | 'generation'>> & { state?: RoleStatus['state'] },
+    change: Partial<Pick<ReplicaState, 'reason' | 'upstreamPosition' | 'generation' | 'proofs'>> & {
+      state?: RoleStatus['state'];
+    },
   ): void {
     const writer = this.#writer;
     this.#state = {

@@ -51,6 +51,8 @@ export class HubFeeder implements StreamReceiver {
   #heard = false;
   /** Called at the first sign of life of the connection. */
   onHeard: () => void = () => {};
+  /** Called when the upstream has proved that there is nothing newer than what it sent. */
+  onProof: () => void = () => {};
 
   constructor(
     deps: { readonly disk: Disk; readonly clock: Clock; readonly log: Log },
@@ -96,8 +98,12 @@ export class HubFeeder implements StreamReceiver {
     return this.#hub.log.roomy ? null : this.#room();
   }
 
-  keepalive(lsn: Lsn): void {
+  keepalive(lsn: Lsn, isProof: boolean): void {
     this.#hear();
+    if (isProof) {
+      this.#hub.flush();
+      this.onProof();
+    }
     if (lsn > this.#upstreamLsn) this.#upstreamLsn = lsn;
     if (!this.#assembler.idle || lsn <= this.#assembler.position) return;
     this.#idleLsn = lsn;

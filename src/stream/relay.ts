@@ -615,6 +615,9 @@ export class Relay implements Service {
       ...(from.relationChanged === undefined ? {} : { relationChanged: from.relationChanged }),
     });
     const startedMs = this.#deps.clock.now();
+    feeder.onProof = () => {
+      for (const subscription of state.subscribers) subscription.prove();
+    };
     feeder.onHeard = () => {
       this.#phase = 'streaming';
       state.reason = 'following the upstream';

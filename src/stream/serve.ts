@@ -36,6 +36,7 @@ import { answerSql } from './serve-sql.ts';
 import { positionAhead, relayBehind } from './faults.ts';
 import type { RelayState } from './relay-state.ts';
 import { type Outlet, Subscription } from './subscription.ts';
+import { KEEPALIVE_NO_PROOF } from './upstream.ts';
 
 /** How long a subscriber that is ahead of us may wait for us to get there once our own upstream is connected. */
 const AHEAD_WAIT_MS = 10_000;
@@ -46,6 +47,7 @@ const BEHIND_WAIT_MS = 30_000;
 
 /** A subscriber that neither reads nor answers is cut off after this. */
 const SILENCE_MAX_MS = 60_000;
+
 const KEEPALIVE_EVERY_MS = 10_000;
 
 /** A name may be taken over from a connection that was silent for longer than any client's status interval (10 s). */
@@ -144,8 +146,9 @@ class Walsender implements SessionOwner, Outlet {
     return this.#session.send(bytes);
   }
 
-  keepalive(lsn: Lsn, replyNow: boolean): void {
-    writeKeepalive(this.#session.writer, lsn, postgresMicros(this.#state.deps.clock.wall()), replyNow);
+  keepalive(lsn: Lsn, replyNow: boolean, isProof: boolean): void {
+    const sentAt = isProof ? postgresMicros(this.#state.deps.clock.wall()) : KEEPALIVE_NO_PROOF;
+    writeKeepalive(this.#session.writer, lsn, sentAt, replyNow);
     this.#session.flush();
   }
 

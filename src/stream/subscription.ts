@@ -24,8 +24,8 @@ export interface Outlet {
   /** False when something stays queued; `Subscription.drained` is to be called when the queue is empty again. */
   write(bytes: Uint8Array): boolean;
   readonly queuedBytes: number;
-  /** Sends a keepalive that says that everything up to `lsn` was sent. */
-  keepalive(lsn: Lsn, replyNow: boolean): void;
+  /** Sends a keepalive that says that everything up to `lsn` was sent; `isProof`: and that there is nothing else. */
+  keepalive(lsn: Lsn, replyNow: boolean, isProof: boolean): void;
   /** Milliseconds since the subscriber was last heard. */
   silentMs(): number;
   /** Ends the subscription with an error that the subscriber gets to read. */
@@ -121,7 +121,14 @@ export class Subscription {
 
   /** Tells the position although nothing happened, so that both ends see the other live. */
   keepAlive(replyNow: boolean): void {
-    this.#outlet.keepalive(this.#sentLsn, replyNow);
+    this.#outlet.keepalive(this.#sentLsn, replyNow, false);
+  }
+
+  /** Our upstream has just proved that what we have is all there is: so it is for a subscriber that was sent all of it. */
+  prove(): void {
+    if (this.#closed || this.#catchingUp || this.#sentLsn < this.#hub.endLsn) return;
+    this.#outlet.keepalive(this.#sentLsn, false, true);
+    this.#keptAliveLsn = this.#sentLsn;
   }
 
   #knows(needs: ReadonlyMap<number, number>): boolean {
@@ -151,7 +158,7 @@ export class Subscription {
   /** What was passed without being sent (marks, messages that were not asked for) is told by a keepalive. */
   #keepAlive(): void {
     if (this.#closed || this.#keptAliveLsn >= this.#sentLsn || this.#sentLsn < this.#hub.endLsn) return;
-    this.#outlet.keepalive(this.#sentLsn, false);
+    this.#outlet.keepalive(this.#sentLsn, false, false);
     this.#keptAliveLsn = this.#sentLsn;
   }
 

@@ -23,11 +23,18 @@ export interface UpstreamIdentity {
 }
 
 export interface UpstreamTimings {
-  /** How often positions are told. */
+  /** How often positions are told, and the upstream asked for a word: how old answers are is known that exactly. */
   readonly statusEveryMs: number;
-  /** Nothing heard for this long: the connection is given up. Half-way a reply is asked for. */
+  /** Nothing heard for this long: the connection is given up. */
   readonly silenceMaxMs: number;
 }
+
+/**
+ * Time of sending in those keepalives of a relay that only say that it lives. A keepalive with a real time proves that what was
+ * sent is all there is: Postgres' own do, and a relay passes each such word on to whoever has all it has itself. So an edge
+ * knows how old its answers are although everybody is idle, and a relay that was cut off is not believed.
+ */
+export const KEEPALIVE_NO_PROOF = 0n;
 
 export const UPSTREAM_TIMINGS: UpstreamTimings = { statusEveryMs: 1000, silenceMaxMs: 30_000 };
 
@@ -44,8 +51,8 @@ export interface StreamReceiver {
    * until it is done; nothing else is delivered meanwhile, while status messages go on.
    */
   message(buffer: Buffer, start: number, end: number): Promise<void> | null;
-  /** Everything up to `lsn` was sent. */
-  keepalive(lsn: Lsn): void;
+  /** Everything up to `lsn` was sent. `isProof`: and there was nothing newer, see KEEPALIVE_NO_PROOF. */
+  keepalive(lsn: Lsn, isProof: boolean): void;
   /** A chunk has been delivered: the moment to commit. */
   flush(): Promise<void> | null;
   positions(): StreamPositions;
@@ -137,7 +144,6 @@ class RunningStream {
   #heardAtMs: number;
   #waiting = false;
   #isBroken = false;
-  #askedAtMs = 0;
 
   constructor(world: SessionWorld, receiver: StreamReceiver, timings: UpstreamTimings) {
     this.#world = world;
@@ -191,7 +197,7 @@ class RunningStream {
         const pending = this.#receiver.message(buffer, start + XLOG_DATA_HEADER_BYTES, end);
         if (pending !== null) this.#wait(session, pending);
       } else if (kind === REPLICATION.keepalive && end - start === 18) {
-        this.#receiver.keepalive(readUint64(buffer, start + 1));
+        this.#receiver.keepalive(readUint64(buffer, start + 1), readUint64(buffer, start + 9) !== KEEPALIVE_NO_PROOF);
         if (buffer[start + 17] === 1) this.#sendStatus(false);
       } else {
         throw new Fault('stream-malformed', { message: 'unexpected bytes in a replication stream', retryable: true });
@@ -243,9 +249,7 @@ class RunningStream {
         retryable: true,
       });
     }
-    const ask = silentMs > this.#timings.silenceMaxMs / 2 && now - this.#askedAtMs > this.#timings.silenceMaxMs / 4;
-    if (ask) this.#askedAtMs = now;
-    this.#sendStatus(ask);
+    this.#sendStatus(true);
   }
 
   #sendStatus(replyNow: boolean): void {

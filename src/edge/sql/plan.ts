@@ -246,7 +246,12 @@ export type SessionStatement =
   /** RESET name; null = ALL. */
   | { readonly type: 'reset'; readonly name: string | null }
   /** SHOW name; 'all' for ALL. */
-  | { readonly type: 'show'; readonly name: string }
+  | {
+      readonly type: 'show';
+      readonly name: string;
+      /** Name of the column when it was written as SELECT skerry.token() [AS name]. */
+      readonly column?: string;
+    }
   | { readonly type: 'discard'; readonly target: 'all' | 'plans' | 'sequences' | 'temp' }
   /** PREPARE name (types) AS query. `parameterTypes` null: a type could not be resolved here. */
   | {

@@ -22,7 +22,7 @@ import type {
 import { PlanCache } from './plan-cache.ts';
 import { type OutputColumn, outputsOf } from './query.ts';
 import { SelectPlanner } from './select.ts';
-import { sessionStatement } from './session-statements.ts';
+import { ownFunction, sessionStatement } from './session-statements.ts';
 import { NO_SHADOWS, type Shadows } from './shadows.ts';
 import { typeByName, typeLength } from './types.ts';
 import { mayWrite } from './writes.ts';
@@ -181,6 +181,8 @@ export class Planner {
     if (statement.isTooDeep) return { plan: forward('too-long', 'the statement is nested too deeply'), baked: [] };
     try {
       const select = node['SelectStmt'];
+      const own = select === undefined ? null : ownFunction(select);
+      if (own !== null) return { plan: { kind: 'session', statement: own }, baked: [] };
       if (select !== undefined) return planSelect(select, context, this.#shadowsSeen);
       const session = sessionStatement(node, {
         text: context.text,

@@ -1,7 +1,7 @@
 // Statements about the session itself (SET, BEGIN, PREPARE, FETCH …) out of their syntax trees.
 
 import { Forward } from './forward.ts';
-import { type Fields, list, type Node } from './parse.ts';
+import { type Fields, list, names, type Node } from './parse.ts';
 import type { Planned, SessionStatement, TransactionModes } from './plan.ts';
 
 /** What reading a statement needs from the planner around it. */
@@ -58,6 +58,21 @@ export function sessionStatement(node: Node, context: StatementContext): Session
       return null;
   }
 }
+
+/** `SELECT skerry.token()`, alone: the one function of ours. Null for every other SELECT. */
+export function ownFunction(select: Fields): SessionStatement | null {
+  const targets = list(select['targetList']);
+  if (targets.length !== 1 || Object.keys(select).some((key) => !PLAIN_SELECT.has(key))) return null;
+  const target = targets[0]?.['ResTarget'];
+  const call = (target?.['val'] as Node | undefined)?.['FuncCall'];
+  if (call === undefined || call['args'] !== undefined || names(call['funcname'])?.join('.') !== 'skerry.token') {
+    return null;
+  }
+  return { type: 'show', name: 'skerry.token', column: (target?.['name'] as string | undefined) ?? 'token' };
+}
+
+/** What the tree of a SELECT without clauses has. */
+const PLAIN_SELECT: ReadonlySet<string> = new Set(['targetList', 'limitOption', 'op']);
 
 function transaction(fields: Fields): SessionStatement {
   const kind = (fields['kind'] as string | undefined) ?? 'TRANS_STMT_BEGIN';
