@@ -64,27 +64,27 @@ function start() {
 
 test('an idle stream’s position is passed on at once, then at most once in a while', () => {
   const { feeder, told, pass } = start();
-  feeder.keepalive(10n);
+  feeder.keepalive(10n, true);
   expect(told()).toBe('m10');
-  feeder.keepalive(20n);
-  feeder.keepalive(30n);
+  feeder.keepalive(20n, true);
+  feeder.keepalive(30n, true);
   expect(told()).toBe('m10');
   pass();
   expect(told()).toBe('m10 m30');
-  feeder.keepalive(40n);
+  feeder.keepalive(40n, true);
   expect(told()).toBe('m10 m30 m40');
 });
 
 test('while transactions come, the positions between them are not passed on at all', () => {
   const { feeder, told, commit, pass } = start();
   commit(10n);
-  feeder.keepalive(11n);
+  feeder.keepalive(11n, true);
   commit(20n);
-  feeder.keepalive(21n);
+  feeder.keepalive(21n, true);
   expect(told()).toBe('10 20');
   pass();
   commit(30n);
-  feeder.keepalive(31n);
+  feeder.keepalive(31n, true);
   pass();
   commit(40n);
   expect(told()).toBe('10 20 30 40');
@@ -96,23 +96,23 @@ test('while transactions come, the positions between them are not passed on at a
 test('behind the last transaction the position is passed on after a while', () => {
   const { feeder, told, commit, pass } = start();
   commit(10n);
-  feeder.keepalive(11n);
-  feeder.keepalive(12n);
+  feeder.keepalive(11n, true);
+  feeder.keepalive(12n, true);
   expect(told()).toBe('10');
   pass();
   expect(told()).toBe('10 m12');
   // From here on it is idle again.
-  feeder.keepalive(20n);
+  feeder.keepalive(20n, true);
   expect(told()).toBe('10 m12 m20');
 });
 
 test('no position is passed on inside a transaction', () => {
   const { feeder, told, commit, begin, pass } = start();
   commit(10n);
-  feeder.keepalive(11n);
+  feeder.keepalive(11n, true);
   begin(20n);
   pass();
-  feeder.keepalive(15n);
+  feeder.keepalive(15n, true);
   pass();
   expect(told()).toBe('10');
 });
