@@ -179,7 +179,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Notifications that came while a LISTEN is taken over: from the server connection, and from the shared listener. */
   #takeOver: { own: Buffer[]; shared: Buffer[] } | null = null;
 
-  #input: Buffer[] = [];
+  /** Null while nothing waits: an idle client keeps no array. */
+  #input: Buffer[] | null = null;
   #inputBytes = 0;
   #inputNeeded = 0;
   #bodyLeft = 0;
@@ -263,7 +264,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.state = 'closed';
     this.server = null;
     this.outbox.clear();
-    this.#input = [];
+    this.#input = null;
     this.#inputBytes = 0;
     if (waiting) this.host.abandon(this);
     this.#forgetStatements();
@@ -337,10 +338,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #keep(buffer: Buffer): void {
     if (buffer.length === 0) return;
-    this.#input.push(buffer);
+    const input = (this.#input ??= []);
+    input.push(buffer);
     this.#inputBytes += buffer.length;
     // Merging like sizes keeps a message that comes byte by byte from costing its square.
-    const input = this.#input;
     while (input.length > 8 && (input.at(-2) as Buffer).length <= 2 * (input.at(-1) as Buffer).length) {
       const last = input.pop() as Buffer;
       input.push(Buffer.concat([input.pop() as Buffer, last]));
@@ -349,9 +350,13 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #takeInput(): Buffer {
     const input = this.#input;
-    this.#input = [];
+    this.#input = null;
     this.#inputBytes = 0;
-    return input.length === 0 ? NO_BYTES : input.length === 1 ? (input[0] as Buffer) : Buffer.concat(input);
+    return input === null || input.length === 0
+      ? NO_BYTES
+      : input.length === 1
+        ? (input[0] as Buffer)
+        : Buffer.concat(input);
   }
 
   #resumeInput(): void {
@@ -381,7 +386,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       if (next === INCOMPLETE) break;
       if (next === BLOCKED) {
         this.#inputNeeded = 0;
-        this.#input.unshift(buffer.subarray(at));
+        (this.#input ??= []).unshift(buffer.subarray(at));
         this.#inputBytes += length - at;
         this.#flush();
         const refusal = this.#refusal;

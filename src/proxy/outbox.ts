@@ -13,15 +13,23 @@ const PIECE_BYTES_MAX = 16 * 1024;
 // Shared: used only inside `flush`, which does not call anybody back.
 const joiner = new ByteWriter();
 
+/** Parallel arrays: a range of a chunk costs no object until it is written. */
+interface Pieces {
+  readonly buffers: Buffer[];
+  readonly starts: number[];
+  readonly ends: number[];
+}
+
 export class Outbox {
-  // Parallel arrays: a range of a chunk costs no object until it is written.
-  readonly #buffers: Buffer[] = [];
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  #bytes = 0;
+  /** The last piece, which may still grow; nearly always the only one. */
+  #buffer: Buffer | null = null;
+  #start = 0;
+  #end = 0;
+  /** Those before it. Null while there were never any: an idle client has no arrays. */
+  #before: Pieces | null = null;
 
   get empty(): boolean {
-    return this.#bytes === 0;
+    return this.#buffer === null;
   }
 
   push(piece: Buffer): void {
@@ -31,58 +39,53 @@ export class Outbox {
   /** Bytes `[start, end)` of a chunk; what follows the range before it in the same chunk becomes one with it. */
   pushRange(buffer: Buffer, start: number, end: number): void {
     if (start === end) return;
-    this.#bytes += end - start;
-    const last = this.#buffers.length - 1;
-    if (last >= 0 && this.#buffers[last] === buffer && this.#ends[last] === start) {
-      this.#ends[last] = end;
+    if (this.#buffer === buffer && this.#end === start) {
+      this.#end = end;
       return;
     }
-    this.#buffers.push(buffer);
-    this.#starts.push(start);
-    this.#ends.push(end);
+    if (this.#buffer !== null) {
+      const before = (this.#before ??= { buffers: [], starts: [], ends: [] });
+      before.buffers.push(this.#buffer);
+      before.starts.push(this.#start);
+      before.ends.push(this.#end);
+    }
+    this.#buffer = buffer;
+    this.#start = start;
+    this.#end = end;
   }
 
   clear(): void {
-    this.#buffers.length = 0;
-    this.#starts.length = 0;
-    this.#ends.length = 0;
-    this.#bytes = 0;
+    this.#buffer = null;
+    this.#before = null;
   }
 
   /** Writes everything. False when the connection has bytes queued afterwards (its `drain` follows). */
   flush(connection: Connection): boolean {
-    const count = this.#buffers.length;
-    if (count === 0) return connection.queuedBytes === 0;
-    if (count === 1) {
-      // A point query and its answer: nothing here that costs more than the write.
-      const piece = this.#piece(0);
-      this.#buffers.pop();
-      this.#starts.pop();
-      this.#ends.pop();
-      this.#bytes = 0;
-      return connection.write(piece);
+    const last = this.#buffer;
+    if (last === null) return connection.queuedBytes === 0;
+    const before = this.#before;
+    this.#buffer = null;
+    if (before === null) return connection.write(piece(last, this.#start, this.#end));
+    this.#before = null;
+    for (let index = 0; index < before.buffers.length; index += 1) {
+      add(connection, before.buffers[index] as Buffer, before.starts[index] as number, before.ends[index] as number);
     }
-    let ok = true;
-    for (let index = 0; index < count; index += 1) {
-      const start = this.#starts[index] as number;
-      const end = this.#ends[index] as number;
-      if (end - start > PIECE_BYTES_MAX) {
-        if (joiner.length > 0) connection.write(joiner.take());
-        ok = connection.write(this.#piece(index));
-        continue;
-      }
-      joiner.slice(this.#buffers[index] as Buffer, start, end);
-      if (joiner.length > JOIN_BYTES_MAX) ok = connection.write(joiner.take());
-    }
-    if (joiner.length > 0) ok = connection.write(joiner.take());
-    this.clear();
-    return ok;
+    add(connection, last, this.#start, this.#end);
+    if (joiner.length > 0) connection.write(joiner.take());
+    return connection.queuedBytes === 0;
   }
+}
 
-  #piece(index: number): Buffer {
-    const buffer = this.#buffers[index] as Buffer;
-    const start = this.#starts[index] as number;
-    const end = this.#ends[index] as number;
-    return start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end);
+function add(connection: Connection, buffer: Buffer, start: number, end: number): void {
+  if (end - start > PIECE_BYTES_MAX) {
+    if (joiner.length > 0) connection.write(joiner.take());
+    connection.write(piece(buffer, start, end));
+    return;
   }
+  joiner.slice(buffer, start, end);
+  if (joiner.length > JOIN_BYTES_MAX) connection.write(joiner.take());
+}
+
+function piece(buffer: Buffer, start: number, end: number): Buffer {
+  return start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end);
 }
