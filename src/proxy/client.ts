@@ -204,6 +204,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.secretKey = options.secretKey;
     this.readOnlyPort = options.readOnlyPort;
     this.settings = this.#startupSettings();
+    // The one text of all clients of this name.
+    this.applicationName = this.settings.values.get('application_name') ?? '';
     this.connectedAt = options.host.now();
     this.activeAt = this.connectedAt;
   }

@@ -71,6 +71,11 @@ export interface ProxyOptions {
   readonly stopRequested?: () => void;
 }
 
+interface SharedStartup {
+  readonly startupKey: string;
+  readonly startupParameters: ReadonlyMap<string, string>;
+}
+
 /** What the proxy keeps for one database. */
 export class DatabaseState {
   config: DatabaseConfig;
@@ -287,12 +292,12 @@ export class Proxy implements ClientHost, LoginHost {
       id: (this.#ids += 1),
       host: this,
       connection,
-      user: login.user,
-      database: login.database,
+      // Texts and parameters that all clients of a kind share: ten thousand idle ones must cost little.
+      user: user.name,
+      database: database.config.name,
       mode,
       applicationName,
-      startupKey,
-      startupParameters: settings,
+      ...this.#sharedStartup(startupKey, settings),
       reported: told,
       preparedMax: this.config.preparedMax,
       processId,
@@ -349,6 +354,19 @@ export class Proxy implements ClientHost, LoginHost {
     if (database.welcome.size > WELCOMES_MAX) database.welcome.clear();
     database.welcome.set(startupKey, reported.with('application_name', ''));
   }
+
+  #sharedStartup(startupKey: string, startupParameters: ReadonlyMap<string, string>): SharedStartup {
+    // The key leaves out an encoding that is believed to be the default; who asked for it by name must keep it.
+    const name = `${startupKey}\0\0${startupParameters.get('client_encoding') ?? ''}`;
+    const known = this.#startups.get(name);
+    if (known !== undefined) return known;
+    if (this.#startups.size >= WELCOMES_MAX) this.#startups.clear();
+    const shared = { startupKey, startupParameters };
+    this.#startups.set(name, shared);
+    return shared;
+  }
+
+  readonly #startups = new Map<string, SharedStartup>();
 
   /** Settings that make a bucket, in one text. UTF8 asked for by name is the same as UTF8 by default. */
   #startupKey(settings: Map<string, string>, database: DatabaseState): string {

@@ -193,11 +193,12 @@ class BunConnection implements Connection {
   released: (() => void) | null = null;
 
   #socket: RawSocket;
-  #queue: Uint8Array[] = [];
+  /** Null while nothing is queued: of ten thousand idle connections none keeps an array. */
+  #queue: Uint8Array[] | null = null;
   #ending = false;
   #paused = false;
   /** Chunks that Bun delivered although we paused. */
-  #held: Buffer[] = [];
+  #held: Buffer[] | null = null;
   #handshake: Handshake | null = null;
   #lingering: ReturnType<typeof setTimeout> | undefined;
 
@@ -234,7 +235,7 @@ class BunConnection implements Connection {
     if (!this.#paused || this.closed) return;
     this.#paused = false;
     this.#socket.resume();
-    if (this.#held.length > 0) queueMicrotask(() => this.#deliverHeld());
+    if (this.#held !== null) queueMicrotask(() => this.#deliverHeld());
   }
 
   end(): void {
@@ -321,8 +322,8 @@ class BunConnection implements Connection {
 
   received(socket: RawSocket, chunk: Buffer): void {
     if (socket !== this.#socket || this.closed || this.#ending) return;
-    if (this.#paused || this.#held.length > 0) {
-      this.#held.push(chunk);
+    if (this.#paused || this.#held !== null) {
+      (this.#held ??= []).push(chunk);
       return;
     }
     this.handler.data(chunk);
@@ -354,9 +355,9 @@ class BunConnection implements Connection {
   lost(error?: Error): void {
     if (this.closed) return;
     this.closed = true;
-    this.#queue = [];
+    this.#queue = null;
     this.queuedBytes = 0;
-    this.#held = [];
+    this.#held = null;
     clearTimeout(this.#lingering);
     this.released?.();
     this.#handshake?.reject(tlsFault('the connection was closed during the handshake', error));
@@ -373,42 +374,46 @@ class BunConnection implements Connection {
   }
 
   #enqueue(bytes: Uint8Array): void {
-    this.#queue.push(bytes);
+    (this.#queue ??= []).push(bytes);
     this.queuedBytes += bytes.length;
   }
 
   /** True when the queue is empty afterwards. */
   #flush(): boolean {
-    while (this.#queue.length > 0) {
-      const bytes = this.#nextWrite();
+    const queue = this.#queue;
+    while (queue !== null && queue.length > 0) {
+      const bytes = nextWrite(queue);
       const taken = Math.max(0, this.#socket.write(bytes));
       this.queuedBytes -= taken;
       if (taken < bytes.length) {
-        this.#queue[0] = bytes.subarray(taken);
+        queue[0] = bytes.subarray(taken);
         return false;
       }
-      this.#queue.shift();
+      queue.shift();
     }
+    this.#queue = null;
     return true;
   }
 
-  /** The first buffer of the queue, small ones joined into it. */
-  #nextWrite(): Uint8Array {
-    let count = 0;
-    let length = 0;
-    while (count < this.#queue.length) {
-      const next = (this.#queue[count] as Uint8Array).length;
-      if (count > 0 && length + next > JOIN_BYTES_MAX) break;
-      length += next;
-      count += 1;
-    }
-    if (count > 1) this.#queue.splice(0, count, Buffer.concat(this.#queue.slice(0, count), length));
-    return this.#queue[0] as Uint8Array;
-  }
-
   #deliverHeld(): void {
-    while (this.#held.length > 0 && !this.#paused && !this.closed) this.handler.data(this.#held.shift() as Buffer);
+    const held = this.#held;
+    while (held !== null && held.length > 0 && !this.#paused && !this.closed) this.handler.data(held.shift() as Buffer);
+    if (held?.length === 0) this.#held = null;
   }
+}
+
+/** The first buffer of the queue, small ones joined into it. */
+function nextWrite(queue: Uint8Array[]): Uint8Array {
+  let count = 0;
+  let length = 0;
+  while (count < queue.length) {
+    const next = (queue[count] as Uint8Array).length;
+    if (count > 0 && length + next > JOIN_BYTES_MAX) break;
+    length += next;
+    count += 1;
+  }
+  if (count > 1) queue.splice(0, count, Buffer.concat(queue.slice(0, count), length));
+  return queue[0] as Uint8Array;
 }
 
 const UNOWNED: ConnectionHandler = { data: () => {}, close: () => {} };
