@@ -688,8 +688,17 @@ export class Proxy implements ClientHost, LoginHost {
     try {
       return await login(this.world, options);
     } catch (error) {
-      // The server knows another secret: what a client proved is of no use any more.
-      if (fromClient && error instanceof Fault && error.code === 'password-wrong') this.#userOf(user).scramKeys = null;
+      if (fromClient && error instanceof Fault && error.code === 'password-wrong') {
+        const known = this.#userOf(user);
+        // Another client has proved to know the new password meanwhile.
+        if (known.scramKeys !== null && known.scramKeys !== options.scramKeys) {
+          return await this.#loginTo(database, user, place, settings, replication);
+        }
+        // The server knows another secret: what a client proved, and what auth_query said, is of no use any more.
+        known.scramKeys = null;
+        known.password = null;
+        this.#secrets.forgetUser(user);
+      }
       throw error;
     }
   }

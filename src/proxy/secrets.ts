@@ -69,6 +69,11 @@ export class SecretStore {
     }
   }
 
+  /** A server has refused what was known of this user: ask again. */
+  forgetUser(user: string): void {
+    for (const key of this.#known.keys()) if (key.endsWith(`\0${user}`)) this.#known.delete(key);
+  }
+
   /** After a reload. */
   forget(): void {
     this.#known.clear();

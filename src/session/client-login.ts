@@ -83,13 +83,19 @@ export async function login(world: SessionWorld, options: ClientOptions): Promis
 
 async function loginHost(world: SessionWorld, host: HostPort, options: ClientOptions): Promise<LoggedIn> {
   const { sslMode } = options.target;
-  if (sslMode !== 'allow') return await loginOnce(world, host, options, sslMode !== 'disable');
+  if (sslMode !== 'allow' && sslMode !== 'prefer') return await loginOnce(world, host, options, sslMode !== 'disable');
+  const tlsFirst = sslMode === 'prefer';
   try {
-    return await loginOnce(world, host, options, false);
+    return await loginOnce(world, host, options, tlsFirst);
   } catch (error) {
-    if (error instanceof Fault && error.code === 'login-refused') return await loginOnce(world, host, options, true);
+    if (mayDoOtherwise(error, tlsFirst)) return await loginOnce(world, host, options, !tlsFirst);
     throw error;
   }
+}
+
+/** As libpq: pg_hba.conf may want it the other way, and `prefer` does without a TLS that does not work. */
+function mayDoOtherwise(error: unknown, tlsWasTried: boolean): boolean {
+  return error instanceof Fault && (error.code === 'login-refused' || (tlsWasTried && error.code === 'tls-failed'));
 }
 
 async function loginOnce(
