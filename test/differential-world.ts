@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import type { CatalogueImage } from '../src/contracts/catalogue.ts';
+import type { CatalogueImage, TableImage } from '../src/contracts/catalogue.ts';
 import { bindPlan } from '../src/edge/sql/bind.ts';
 import { registerFunctions } from '../src/edge/sql/functions.ts';
 import { loadParser } from '../src/edge/sql/parse.ts';
@@ -15,7 +15,12 @@ import { SHADOWS_SQL, type Shadows, shadowsOf } from '../src/edge/sql/shadows.ts
 import { Catalogue } from '../src/replica/catalogue.ts';
 import { ReplicaLoader } from '../src/replica/loader.ts';
 import { Sqlite } from '../src/replica/sqlite.ts';
-import { DATABASE_FACTS_SQL, TYPE_IMAGES_SQL, tableImagesSql } from '../src/stream/source/catalogue-sql.ts';
+import {
+  CATALOGUE_SEARCH_PATH,
+  DATABASE_FACTS_SQL,
+  TYPE_IMAGES_SQL,
+  tableImagesSql,
+} from '../src/stream/source/catalogue-sql.ts';
 import type { TestPostgres } from './harness.ts';
 import { PINNED_OPTIONS } from './pg-client.ts';
 import { testPosition } from './replica-images.ts';
@@ -81,7 +86,7 @@ export class DifferentialWorld implements AsyncDisposable {
     };
     const image = {
       ...((await json(DATABASE_FACTS_SQL)) as Omit<CatalogueImage, 'tables' | 'types'>),
-      tables: (await json(tableImagesSql("'everything'", null))) as CatalogueImage['tables'],
+      tables: await catalogued(client, () => json(tableImagesSql("'everything'", null)) as Promise<TableImage[]>),
       types: (await json(TYPE_IMAGES_SQL)) as CatalogueImage['types'],
     };
     const catalogue = new Catalogue(image);
@@ -94,7 +99,10 @@ export class DifferentialWorld implements AsyncDisposable {
       const columns = table.columns.filter((column) => attnums.includes(column.attnum));
       const list = columns.map((column) => pg.escapeIdentifier(column.name)).join(', ');
       const name = `${pg.escapeIdentifier(table.schema)}.${pg.escapeIdentifier(table.name)}`;
-      const { rows } = await client.query<(string | null)[]>({ text: `SELECT ${list} FROM ${name}`, rowMode: 'array' });
+      const { rows } = await client.query<(string | null)[]>({
+        text: `SELECT ${list} FROM ONLY ${name}`,
+        rowMode: 'array',
+      });
       const copy = loader.copy(table.oid);
       copy.push(Buffer.from(rows.map((row) => `${row.map(copyField).join('\t')}\n`).join('')));
       copy.finish();
@@ -182,6 +190,14 @@ function readerOf(plan: LocalPlan, index: number): LocalPlan['columns'][number][
   const column = plan.columns[index];
   if (column === undefined) throw new Error('SQLite gave more columns than planned');
   return column.reader;
+}
+
+/** Under the search_path that definitions are printed under. */
+async function catalogued<T>(client: pg.Client, ask: () => Promise<T>): Promise<T> {
+  await client.query(`SET search_path = ${CATALOGUE_SEARCH_PATH}`);
+  const asked = await ask();
+  await client.query('RESET search_path');
+  return asked;
 }
 
 function sessionValue(name: string): string | null {

@@ -21,7 +21,12 @@ import { zstdPacker } from '../src/runtime/pack.ts';
 import { bunWorkers } from '../src/runtime/worker.ts';
 import { ClientSession } from '../src/session/client-session.ts';
 import { parseConnectionString } from '../src/session/connection-string.ts';
-import { DATABASE_FACTS_SQL, TYPE_IMAGES_SQL, tableImagesSql } from '../src/stream/source/catalogue-sql.ts';
+import {
+  CATALOGUE_SEARCH_PATH,
+  DATABASE_FACTS_SQL,
+  TYPE_IMAGES_SQL,
+  tableImagesSql,
+} from '../src/stream/source/catalogue-sql.ts';
 import type { ReplicaControl } from '../src/contracts/replica-control.ts';
 import { runReplicaHere } from '../src/stream/replica-host.ts';
 import { quoteIdentifier, quoteQualified } from '../src/pg/identifier.ts';
@@ -81,6 +86,7 @@ export async function copyReplica(postgres: TestPostgres, path: string, database
   await using core = await ClientSession.connect(sessionWorld(), { target, parameters: { options: PINNED } });
   const json = async (session: ClientSession, sql: string): Promise<unknown> =>
     JSON.parse(String((await session.query(sql)).rows[0]?.[0]));
+  await core.query(`SET search_path = ${CATALOGUE_SEARCH_PATH}`);
   await core.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
   const lsn = parseLsn(String((await core.query('SELECT pg_current_wal_insert_lsn()')).rows[0]?.[0]));
   const image = {

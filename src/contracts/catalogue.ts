@@ -67,6 +67,13 @@ export interface TableImage {
   readonly rowSecurity: boolean;
   /** True when other tables inherit from it, so that reading it would have to read them too. */
   readonly hasChildren: boolean;
+  /** Tables that inherit from it directly: its partitions, or children of another kind. Absent: unknown, or none. */
+  readonly childOids?: readonly number[];
+  /**
+   * Of a view: its query as pg_get_viewdef prints it where only pg_catalog is in search_path, so that every other name comes
+   * with its schema. Only views whose tables are all published are described; null for everything else.
+   */
+  readonly viewDefinition?: string | null;
   /** The publication's row filter (pg_get_expr), null = all rows. A filtered table is not the core's table: reads are forwarded unless configured otherwise. */
   readonly rowFilter: string | null;
 }

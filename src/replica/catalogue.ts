@@ -19,6 +19,8 @@ export interface CatalogueDifference {
   readonly created: readonly TableImage[];
   readonly changed: readonly { readonly before: TableImage; readonly after: TableImage }[];
   readonly dropped: readonly TableImage[];
+  /** Parents of what was dropped, unless the change itself describes them. */
+  readonly relatives: readonly TableImage[];
   readonly types: readonly TypeImage[];
 }
 
@@ -125,10 +127,19 @@ export class Catalogue {
     const created: TableImage[] = [];
     const changed: { before: TableImage; after: TableImage }[] = [];
     const dropped: TableImage[] = [];
+    const relatives: TableImage[] = [];
     for (const oid of change.droppedTables) {
       const before = this.#tables.get(oid);
       if (before !== undefined) dropped.push(before);
       this.#tables.delete(oid);
+    }
+    const gone = new Set(change.droppedTables);
+    for (const parent of gone.size === 0 ? [] : this.#tables.values()) {
+      if (parent.childOids?.some((oid) => gone.has(oid)) !== true) continue;
+      // DROP of a partition says nothing of its parent. What is only no longer published comes with the parent's image.
+      const after = { ...parent, childOids: parent.childOids.filter((oid) => !gone.has(oid)) };
+      this.#tables.set(parent.oid, after);
+      relatives.push(after);
     }
     for (const type of change.types) this.#types.set(type.oid, type);
     for (const after of change.tables) {
@@ -140,7 +151,7 @@ export class Catalogue {
     this.#byName = null;
     this.#typesByName = null;
     this.#version += 1;
-    return { created, changed, dropped, types: change.types };
+    return { created, changed, dropped, relatives, types: change.types };
   }
 
   /** The whole as an image again, e.g. to send it on. */

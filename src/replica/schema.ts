@@ -68,7 +68,7 @@ export function applySchemaChange(sqlite: Sqlite, catalogue: Catalogue, change: 
     }
   }
   for (const { from, to } of renames) sqlite.exec(`ALTER TABLE ${quoteAlways(from)} RENAME TO ${quoteAlways(to)}`);
-  writeImages(sqlite, change.tables, change.types);
+  writeImages(sqlite, [...difference.relatives, ...change.tables], change.types);
   return { difference, emptied: [...emptied] };
 }
 

@@ -1,5 +1,6 @@
 // FROM: tables, queries, common tables and joins, as SQLite text and as the names that they make known.
 
+import type { TableImage } from '../../contracts/catalogue.ts';
 import { coerce, commonType } from './coerce.ts';
 import { compare } from './compare.ts';
 import { commonTypmod, refuseDomains } from './choices.ts';
@@ -7,13 +8,15 @@ import { carry, derivedRelation, renamed } from './derived.ts';
 import { type Draft, derived, type Expression, mergeCollations } from './expression.ts';
 import { Forward } from './forward.ts';
 import { isSingleRow } from './lane.ts';
-import { type Fields, list, names, type Node } from './parse.ts';
+import { type Fields, list, names, type Node, parse, PARSE_BYTES_MAX } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
 import { type Conjunct, NESTED, outputsOf, type Planning, type Query } from './query.ts';
 import { columnExpression } from './resolve.ts';
 import {
   findTable,
   type Found,
+  membersOf,
+  membersSql,
   type Namespace,
   type Relation,
   type RelationColumn,
@@ -82,7 +85,8 @@ function single(sql: string, relation: Relation): From {
   return { sql, namespace: { relations: [relation], visible: visibleOf(relation) } };
 }
 
-function table(fields: Fields, scope: Scope, { planning, draft, session }: FromContext): From {
+function table(fields: Fields, scope: Scope, context: FromContext): From {
+  const { planning, draft, session } = context;
   if (fields['catalogname'] !== undefined) throw new Forward('unproven-syntax', 'a name with a database');
   const schema = (fields['schemaname'] as string | undefined) ?? null;
   const name = fields['relname'] as string;
@@ -102,9 +106,60 @@ function table(fields: Fields, scope: Scope, { planning, draft, session }: FromC
   }
   const found = findTable(draft.catalogue, session, schema, name);
   draft.tables.add(found.oid);
+  if (found.kind === 'v') return view(found, alias, context);
   const id = planning.nextRelation();
   const relation = tableRelation(draft.catalogue, found, id, alias?.name ?? null);
-  return single(tableSql(found, id), { ...relation, columns: renamed(relation.columns, alias?.columns ?? []) });
+  const columns = renamed(relation.columns, alias?.columns ?? []);
+  const members = membersOf(draft.catalogue, found, fields['inh'] !== true);
+  if (members.length === 1 && members[0] === found) return single(tableSql(found, id), { ...relation, columns });
+  const sql = membersSql(draft.catalogue, found, members, id);
+  // Many tables are no longer a lookup, whatever their indexes.
+  const isFew = members.length <= LOOKUP_MEMBERS_MAX;
+  return single(sql, { ...relation, columns, table: isFew ? found : null, isSpread: true });
+}
+
+/** Partitions that a lookup by key may go through in the fast lane. */
+const LOOKUP_MEMBERS_MAX = 16;
+
+/** A view is the query that it stands for, planned where only pg_catalog is in search_path. */
+function view(image: TableImage, alias: Alias | null, context: FromContext): From {
+  const { draft, planning } = context;
+  const definition = image.viewDefinition ?? null;
+  const parsed = definition === null || definition.length > PARSE_BYTES_MAX ? null : parse(definition);
+  const select = parsed?.statements[0]?.node['SelectStmt'];
+  if (select === undefined || parsed?.statements[0]?.isTooDeep === true)
+    throw new Forward('unknown-table', `"${image.name}" is a view that is not known here`);
+  const query = planning.viewQuery(select);
+  context.inner.push(query);
+  const outputs = outputsOf(query);
+  const isAsDeclared =
+    query.outer.size === 0 &&
+    outputs.length === image.columns.length &&
+    outputs.every(({ expression }, index) => {
+      const column = image.columns[index];
+      if (column === undefined) return false;
+      const { collation } = expression;
+      const collationOid = collation === 'conflict' ? -1 : (collation?.oid ?? 0);
+      const resolved = draft.facts(column.typeOid).oid;
+      return (
+        resolved === expression.typeOid && column.typmod === expression.typmod && column.collationOid === collationOid
+      );
+    });
+  if (!isAsDeclared)
+    throw new Forward('unproven-type', `view "${image.name}" has columns of other types than its query`);
+  const id = planning.nextRelation();
+  const { written, columns } = carry(outputs, !query.hasAggregates && !query.isDistinct && !query.isCompound);
+  const relation = derivedRelation(id, alias?.name ?? image.name, columns, []);
+  const own = relation.columns.map((column, index): RelationColumn => {
+    const declared = image.columns[index] as (typeof image.columns)[number];
+    return { ...column, name: declared.name, tableOid: image.oid, attnum: declared.attnum };
+  });
+  return single(`(${query.sql(written)}) AS t${id}`, {
+    ...relation,
+    schema: alias === null ? image.schema : null,
+    columns: renamed(own, alias?.columns ?? []),
+    isSingle: isSingleRow(query, draft.catalogue),
+  });
 }
 
 function subselect(fields: Fields, scope: Scope, context: FromContext): From {
@@ -303,8 +358,13 @@ function refuseDoubleNames(relations: readonly Relation[]): void {
   }
 }
 
+export interface Alias {
+  readonly name: string;
+  readonly columns: readonly string[];
+}
+
 /** An alias with the names that it gives to columns; null when there is none. */
-export function aliasOf(fields: Fields): { readonly name: string; readonly columns: readonly string[] } | null {
+export function aliasOf(fields: Fields): Alias | null {
   const alias = fields['alias'] as Fields | undefined;
   if (alias === undefined) return null;
   return { name: alias['aliasname'] as string, columns: names(alias['colnames']) ?? [] };

@@ -125,6 +125,7 @@ function isShortScan(query: Query, catalogue: Catalogue): boolean {
   const isPlain =
     query.relations.length === 1 &&
     table !== null &&
+    relation.isSpread !== true &&
     !query.hasAggregates &&
     !query.isDistinct &&
     query.inner.length === 0 &&

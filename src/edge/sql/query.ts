@@ -66,6 +66,8 @@ export const NESTED: QueryPlace = { isWhole: false, isBranch: false };
 /** What the parts of the planner share. */
 export interface Planning {
   select(fields: Fields, parent: Scope | null, place: QueryPlace): Query;
+  /** The query of a view: names in it are found without search_path. */
+  viewQuery(fields: Fields): Query;
   /** Number of a new thing in FROM. Throws Forward when there are too many. */
   nextRelation(): number;
 }

@@ -45,6 +45,8 @@ export interface Relation {
   isOptional: boolean;
   /** A query that gives at most one row. */
   readonly isSingle?: boolean;
+  /** Read from several tables: no index gives the order of all of them. */
+  readonly isSpread?: boolean;
 }
 
 /** A column as names without a relation, and `*`, see it: USING makes one of two. */
@@ -121,12 +123,61 @@ export function findTable(
     }
     throw new Forward('unknown-table', `relation "${name}" is not replicated`);
   }
-  if (table.kind === 'v') throw new Forward('unknown-table', `"${name}" is a view`);
-  if (table.kind === 'p') throw new Forward('table-not-whole', `"${name}" is partitioned`);
   if (table.rowSecurity) throw new Forward('table-not-whole', `"${name}" has row security`);
-  if (table.hasChildren) throw new Forward('table-not-whole', `other tables inherit from "${name}"`);
-  if (table.rowFilter !== null) throw new Forward('table-not-whole', `only some rows of "${name}" are here`);
   return table;
+}
+
+/** Tables that a read of one with heirs is spread over, at most. */
+const MEMBERS_COUNT_MAX = 64;
+
+/**
+ * The tables whose rows a read of `table` gives: itself, its partitions, those that inherit from it. `isOnly`: ONLY was
+ * written. Throws Forward when not all rows of all of them are here.
+ */
+export function membersOf(catalogue: Catalogue, table: TableImage, isOnly: boolean): TableImage[] {
+  const members: TableImage[] = [];
+  const seen = new Set<number>();
+  const add = (member: TableImage | undefined): void => {
+    if (member === undefined) throw new Forward('table-not-whole', `not all tables of "${table.name}" are here`);
+    // A table may inherit from two that inherit from one.
+    if (seen.has(member.oid)) return;
+    seen.add(member.oid);
+    if (member.rowFilter !== null) throw new Forward('table-not-whole', `only some rows of "${member.name}" are here`);
+    if (member.kind === 'r') members.push(member);
+    if (members.length > MEMBERS_COUNT_MAX) throw new Forward('too-long', `more than ${MEMBERS_COUNT_MAX} partitions`);
+    if (isOnly) return;
+    if (member.hasChildren && member.childOids === undefined)
+      throw new Forward('table-not-whole', `other tables inherit from "${member.name}"`);
+    for (const oid of member.childOids ?? []) add(catalogue.table(oid));
+  };
+  add(table);
+  // A partitioned table without partitions has no rows, and nothing to read them from.
+  if (members.length === 0) throw new Forward('table-not-whole', `"${table.name}" has no partitions here`);
+  return members;
+}
+
+/** The rows of several tables as those of one, under the SQLite alias `t<id>`: columns have the names of the first table's. */
+export function membersSql(
+  catalogue: Catalogue,
+  table: TableImage,
+  members: readonly TableImage[],
+  id: number,
+): string {
+  const selects = members.map((member) => {
+    const columns = table.columns.flatMap((column) => {
+      if (!column.replicated) return [];
+      const own = member.columns.find((each) => each.name === column.name);
+      const isSame = own !== undefined && own.replicated && own.typeOid === column.typeOid;
+      if (!isSame) throw new Forward('column-not-replicated', `column "${column.name}" of "${member.name}"`);
+      const [from, to] = [sqlColumnName(own), sqlColumnName(column)];
+      const hasKey = codecOf(catalogue.storageType(column.typeOid)).hasKey;
+      return ['', ...(hasKey ? ['$key'] : [])].map(
+        (suffix) => `${quoteAlways(`${from}${suffix}`)} AS ${quoteAlways(`${to}${suffix}`)}`,
+      );
+    });
+    return `SELECT ${columns.length === 0 ? '1 AS none' : columns.join(', ')} FROM ${quoteAlways(sqlTableName(member))}`;
+  });
+  return `(${selects.join(' UNION ALL ')}) AS t${id}`;
 }
 
 function inPath(catalogue: Catalogue, session: PlanningSession, name: string): TableImage | undefined {

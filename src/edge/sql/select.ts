@@ -44,6 +44,9 @@ const OUTPUTS_COUNT_MAX = 1_664;
 /** Subqueries in subqueries. */
 const LEVELS_MAX = 16;
 
+/** Definitions of views are printed where only pg_catalog is in search_path. */
+const VIEW_SESSION: PlanningSession = { searchPath: [], key: '' };
+
 const WHOLE = { isWhole: true, isBranch: false };
 
 /** What all selects of one level have in common: WITH, FROM, WHERE. */
@@ -67,6 +70,7 @@ export class SelectPlanner implements Planning {
   readonly #draft: Draft;
   readonly #session: PlanningSession;
   readonly #translator: Translator;
+  readonly #depth: number;
   #level = 0;
   #relations = 0;
   /** Queries inside expressions of the level that is being planned. */
@@ -76,7 +80,10 @@ export class SelectPlanner implements Planning {
     readonly draft: Draft;
     readonly session: PlanningSession;
     readonly offset: (location: number) => number;
+    /** Levels around the first one. */
+    readonly depth?: number;
   }) {
+    this.#depth = options.depth ?? 0;
     this.#draft = options.draft;
     this.#session = options.session;
     this.#translator = new Translator({ ...options, subquery: (select, parent) => this.#inExpression(select, parent) });
@@ -103,6 +110,18 @@ export class SelectPlanner implements Planning {
       this.#draft.lifting = lifting;
       this.#draft.isEveryRowComputed = isEveryRowComputed;
     }
+  }
+
+  viewQuery(fields: Fields): Query {
+    if (this.#level + this.#depth > LEVELS_MAX) throw new Forward('too-long', 'subqueries are nested too deeply');
+    const planner = new SelectPlanner({
+      draft: this.#draft,
+      session: VIEW_SESSION,
+      // Its constants stand in no statement's text.
+      offset: () => -1,
+      depth: this.#level + this.#depth,
+    });
+    return planner.select(fields, null, NESTED);
   }
 
   nextRelation(): number {

@@ -1,6 +1,9 @@
 // SQL that describes published tables and types as the JSON of contracts/catalogue.ts. One text, used in two places: by the
 // source when it copies or has no event trigger, and inside the event trigger's function. Postgres 15 to 18.
 
+/** What the catalogue is read under: names in definitions come with their schema, as in the event triggers' functions. */
+export const CATALOGUE_SEARCH_PATH = 'pg_catalog';
+
 /** Settings under which values become text, in the stream, in COPY and in the event trigger alike: one text path. */
 export const PINNED_SETTINGS: Readonly<Record<string, string>> = {
   DateStyle: 'ISO, YMD',
@@ -80,6 +83,14 @@ export function tableImagesSql(publication: string, only: string | null): string
     UNION ALL
     SELECT c.oid, NULL, NULL, 'p' FROM parents JOIN pg_catalog.pg_class c ON c.oid = parents.relid AND c.relkind = 'p'
     WHERE c.oid NOT IN (SELECT relid FROM published) AND ${limited('c.oid')}
+    UNION ALL
+    SELECT c.oid, NULL, NULL, 'v' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'v' AND c.oid >= 16384 AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND ${limited('c.oid')}
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+        JOIN pg_catalog.pg_class b ON d.refclassid = 'pg_catalog.pg_class'::regclass AND b.oid = d.refobjid
+        WHERE r.ev_class = c.oid AND b.oid <> c.oid AND b.relkind <> 'v'
+          AND b.oid NOT IN (SELECT relid FROM published) AND b.oid NOT IN (SELECT relid FROM parents))
   )
   SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
     'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', t.kind,
@@ -118,6 +129,9 @@ export function tableImagesSql(publication: string, only: string | null): string
       FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid), '[]'),
     'rowSecurity', c.relrowsecurity,
     'hasChildren', EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
+    'childOids', coalesce((SELECT pg_catalog.json_agg(i.inhrelid::bigint ORDER BY i.inhrelid) FROM pg_catalog.pg_inherits i
+      WHERE i.inhparent = c.oid), '[]'),
+    'viewDefinition', CASE WHEN t.kind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END,
     'rowFilter', t.filter) ORDER BY c.oid), '[]')
   FROM chosen t JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`;
 }

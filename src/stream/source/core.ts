@@ -13,6 +13,7 @@ import { ServerError } from '../../session/faults.ts';
 import { quoteName } from '../../wire/replication.ts';
 import { connectUpstream } from '../upstream.ts';
 import {
+  CATALOGUE_SEARCH_PATH,
   DATABASE_FACTS_SQL,
   PINNED_SETTINGS,
   sqlLiteral,
@@ -85,6 +86,7 @@ export class Core {
     for (const [name, value] of Object.entries(PINNED_SETTINGS)) {
       await session.query(`SET ${name} = ${sqlLiteral(value)}`);
     }
+    await session.query(`SET search_path = ${CATALOGUE_SEARCH_PATH}`);
     // A row that a policy hides would be missing on every replica: better an error.
     await session.query(
       'SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0',
@@ -201,7 +203,18 @@ export class Core {
     const facts = await this.#facts();
     const tables = await jsonOf<TableImage[]>(session, tableImagesSql(publication, null));
     const types = await jsonOf<TypeImage[]>(session, TYPE_IMAGES_SQL);
-    return { ...facts, tables, types };
+    // Without event triggers nobody would say that a view is another one now.
+    return { ...facts, tables: this.hasEventTriggers ? tables : tables.filter((table) => table.kind !== 'v'), types };
+  }
+
+  /** The same; Fault `copy-tables-changed` when somebody is changing a table. */
+  async #unlockedCatalogue(session: ClientSession): Promise<CatalogueImage> {
+    try {
+      return await this.catalogue(session);
+    } catch (error) {
+      if (error instanceof ServerError && error.sqlstate === LOCK_NOT_AVAILABLE) throw tablesChanged();
+      throw error;
+    }
   }
 
   async #facts(): Promise<Omit<CatalogueImage, 'tables' | 'types'>> {
@@ -276,7 +289,9 @@ export class Core {
         await session.query(`SET TRANSACTION SNAPSHOT ${sqlLiteral(snapshot)}`);
       }
       const first = sessions[0] as ClientSession;
-      const image = await this.catalogue(first);
+      // Views are printed with their tables locked: whoever changes one now may want another that we have.
+      await first.query(`SET LOCAL lock_timeout = ${LOCK_WAIT_MS}`);
+      const image = await this.#unlockedCatalogue(first);
       const tables = image.tables.filter(isStored);
       await this.#lock(first, image, tables);
       loader = new ReplicaLoader(target, image);
@@ -351,7 +366,8 @@ export class Core {
     }
     await session.query('SET LOCAL lock_timeout = 0');
     await using fresh = await this.#connectPinned();
-    const now = await this.catalogue(fresh);
+    await fresh.query(`SET lock_timeout = ${LOCK_WAIT_MS}`);
+    const now = await this.#unlockedCatalogue(fresh);
     if (JSON.stringify(now.tables) !== JSON.stringify(image.tables)) throw tablesChanged();
   }
 }

@@ -49,12 +49,16 @@ export function eventTriggerNames(publication: string): string[] {
   return TRIGGERS.map(([name]) => `${ns}_${name}`);
 }
 
-/** Tables a subquery `touched(relid)` leads to: itself, its partitions and inheritors, and its parents. */
+/** Relations that `touched` leads to: themselves, their partitions and inheritors, their parents, and views over any of them. */
 const FAMILY = `WITH RECURSIVE down AS (
       SELECT unnest(touched) AS relid UNION SELECT i.inhrelid FROM pg_inherits i JOIN down d ON d.relid = i.inhparent
     ), up AS (
       SELECT relid FROM down UNION SELECT i.inhparent FROM pg_inherits i JOIN up u ON u.relid = i.inhrelid
-    ) SELECT array_agg(DISTINCT relid) FROM up`;
+    ), users AS (
+      SELECT relid FROM up UNION SELECT r.ev_class FROM users u
+        JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = u.relid AND d.classid = 'pg_rewrite'::regclass
+        JOIN pg_rewrite r ON r.oid = d.objid
+    ) SELECT array_agg(DISTINCT relid) FROM users`;
 
 /** Tables with a column whose text depends on type `changed` (directly, as array, domain or part of a composite type). */
 const USERS_OF_TYPE = `WITH RECURSIVE dependent AS (
@@ -90,14 +94,25 @@ $skerry$`,
 DECLARE
   images json; types json; family oid[]; dropped oid[]; fresh oid[];
   image json; expressions text; attnums text; source text; line text;
-  lines text[]; size int;
+  lines text[]; size int; view record; busy oid[] := '{}';
 BEGIN
   -- Somebody dropped the publication and left the triggers: nobody listens, and no command of theirs may fail for it.
   IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = ${name}) THEN RETURN; END IF;
   ${FAMILY} INTO family;
+  -- Printing a view locks its tables. Somebody who holds one of them may wait for one of ours: such a view is left out, and
+  -- read at the core until somebody defines it again.
+  FOR view IN SELECT c.oid, c.relname, n.nspname FROM unnest(family) f(relid) JOIN pg_class c ON c.oid = f.relid AND c.relkind = 'v'
+      JOIN pg_namespace n ON n.oid = c.relnamespace LOOP
+    BEGIN
+      EXECUTE format('LOCK TABLE %I.%I IN ACCESS SHARE MODE NOWAIT', view.nspname, view.relname);
+    EXCEPTION WHEN OTHERS THEN
+      busy := busy || view.oid;
+    END;
+  END LOOP;
+  family := ARRAY(SELECT f.relid FROM unnest(family) f(relid) WHERE f.relid <> ALL (busy));
   ${tableImagesSql(name, 'family')} INTO images;
   ${TYPE_IMAGES_SQL} INTO types;
-  SELECT array_agg(f.relid) INTO dropped FROM unnest(family) f(relid) JOIN pg_class c ON c.oid = f.relid AND c.relkind IN ('r', 'p')
+  SELECT array_agg(f.relid) INTO dropped FROM unnest(family || busy) f(relid) JOIN pg_class c ON c.oid = f.relid AND c.relkind IN ('r', 'p', 'v')
     WHERE f.relid NOT IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image));
   SELECT array_agg(DISTINCT r.relid) INTO fresh FROM unnest(rewritten) r(relid)
     WHERE r.relid IN (SELECT (x.image ->> 'oid')::oid FROM json_array_elements(images) x(image) WHERE x.image ->> 'kind' = 'r');
@@ -188,7 +203,7 @@ BEGIN
         PERFORM pg_logical_emit_message(true, ${sqlLiteral(PUBLICATION_MESSAGE_PREFIX)}, ${changed});
       END IF;
     ELSIF commands.object_type = 'schema' AND tg_tag = 'ALTER SCHEMA' THEN
-      touched := touched || ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = commands.objid AND c.relkind IN ('r', 'p'));
+      touched := touched || ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = commands.objid AND c.relkind IN ('r', 'p', 'v'));
     ELSIF commands.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class c WHERE c.oid = commands.objid AND c.relkind = 'c') THEN
       -- Another attribute of a composite type changes the text of rows that nobody touched.
       SELECT c.reltype INTO changed FROM pg_class c WHERE c.oid = commands.objid;
