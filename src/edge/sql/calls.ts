@@ -1,12 +1,10 @@
 // Calls: functions, aggregates and what the session knows.
 
 import { OID } from '../../pg/oid.ts';
-import { DATE_FIELDS, TIME_FIELDS, TRUNCATIONS } from './calendar.ts';
-import { cast } from './coerce.ts';
-import { type Expression, derived, isUntyped, mergeCollations } from './expression.ts';
+import { type Expression, derived, isUntyped } from './expression.ts';
 import { Forward } from './forward.ts';
 import { type Fields, type Node, list, names } from './parse.ts';
-import { NEED_TIMEZONE_UTC, type SessionValue } from './plan.ts';
+import type { SessionValue } from './plan.ts';
 import { callAggregate, isAggregate } from './proven.ts';
 import { callFunction } from './proven-call.ts';
 import type { Scope } from './scope.ts';
@@ -34,59 +32,11 @@ export function call(t: Translation, fields: Fields, scope: Scope): Expression {
     const sessionValue = SESSION_FUNCTIONS.get(name);
     if (sessionValue !== undefined) return sessionText(t, sessionValue);
   }
-  if (name === 'extract' || name === 'date_part' || name === 'date_trunc') return calendar(t, name, nodes, scope);
-  if (name === 'concat') return concat(t, nodes, scope);
   return callFunction(
     name,
     nodes.map((node) => t.term(node, scope)),
     t.draft,
   );
-}
-
-/** EXTRACT, date_part and date_trunc of a field that is a constant. */
-export function calendar(t: Translation, name: string, nodes: readonly Node[], scope: Scope): Expression {
-  const [fieldTerm, operand] = nodes.map((node) => t.term(node, scope));
-  if (nodes.length !== 2 || fieldTerm === undefined || operand === undefined || isUntyped(operand)) {
-    throw new Forward('unproven-function', `${name} of these types`);
-  }
-  if (!isUntyped(fieldTerm) || fieldTerm.untyped !== 'text')
-    throw new Forward('unproven-function', `${name} of a computed field`);
-  const field = t.draft.bake(fieldTerm.constant);
-  const { family } = operand.facts;
-  const isStamp = family === 'timestamp' || family === 'timestamptz';
-  const isKnown =
-    name === 'date_trunc'
-      ? isStamp && TRUNCATIONS.has(field)
-      : (isStamp || (family === 'date' && name === 'extract')) &&
-        (DATE_FIELDS.has(field) || (isStamp && TIME_FIELDS.has(field)));
-  if (!isKnown) throw new Forward('unproven-function', `${name}(${field}) of type ${operand.typeOid}`);
-  if (name === 'date_part' && (field === 'epoch' || field === 'second')) {
-    throw new Forward('unproven-function', 'date_part of a fraction');
-  }
-  if (family === 'timestamptz') t.draft.needs |= NEED_TIMEZONE_UTC;
-  // Infinities and years beyond 9999 are left to the core.
-  t.draft.mayFail = true;
-  const call = name === 'date_trunc' ? 'skerry_truncate_to' : 'skerry_extract';
-  const sql = (): string => `${call}('${field}', ${operand.value()})`;
-  const typeOid = name === 'date_trunc' ? operand.typeOid : name === 'extract' ? OID.numeric : OID.float8;
-  const value = name === 'date_part' ? (): string => `CAST(${sql()} AS REAL)` : sql;
-  return derived(t.draft.facts(typeOid), [operand], value, { nullable: operand.nullable });
-}
-
-/** concat(): NULLs count for nothing. */
-function concat(t: Translation, nodes: readonly Node[], scope: Scope): Expression {
-  const parts = nodes.map((node) => {
-    const term = t.term(node, scope);
-    if (isUntyped(term) && term.untyped !== 'text')
-      throw new Forward('unproven-function', 'concat of NULL or a parameter');
-    if (!isUntyped(term) && term.facts.family === 'bool')
-      throw new Forward('unproven-function', 'concat prints booleans as t and f');
-    return cast(term, OID.text, -1, t.draft);
-  });
-  if (parts.length === 0) throw new Forward('unproven-function', 'concat of nothing');
-  const text = t.draft.facts(OID.text);
-  const sql = (): string => `(${parts.map((part) => `ifnull(${part.value()}, '')`).join(' || ')})`;
-  return derived(text, parts, sql, { collation: mergeCollations(parts), nullable: false });
 }
 
 export function aggregate(

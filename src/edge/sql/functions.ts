@@ -5,7 +5,6 @@ import { OID } from '../../pg/oid.ts';
 import { parseArray } from '../../pg/types/array.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import type { Sqlite, SqliteValue } from '../../replica/sqlite.ts';
-import { extractField, truncateTo } from './calendar.ts';
 import { readInput } from './bind.ts';
 import {
   addNum,
@@ -21,7 +20,6 @@ import {
 import { decoderOf, encoderOf, print, store, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY } from './forms.ts';
 import { valueKey } from './keys.ts';
 import { registerProofs } from './proofs/index.ts';
-import { jsonElement, jsonMember, jsonText } from './json-path.ts';
 import { add, type Decimal, subtract } from './numeric.ts';
 /** Makes them callable on this connection. Numbers come and go as texts: numerics as Postgres prints them. */
 export function registerFunctions(sqlite: Sqlite): void {
@@ -55,12 +53,6 @@ export function registerFunctions(sqlite: Sqlite): void {
   sqlite.function('skerry_round_time', (typeOid, stored, digits) =>
     stored === null ? null : roundedTime(typeOid as number, stored as string, digits as number),
   );
-  sqlite.function('skerry_extract', (field, stored) =>
-    stored === null ? null : extractField(field as string, stored as string),
-  );
-  sqlite.function('skerry_truncate_to', (field, stored) =>
-    stored === null ? null : truncateTo(field as string, stored as string),
-  );
   sqlite.function('skerry_has', (array, element) => {
     if (array === null) return null;
     const { elements } = parseArray(array as string);
@@ -70,13 +62,6 @@ export function registerFunctions(sqlite: Sqlite): void {
     if (elements.includes(element as string)) return 1;
     return elements.includes(null) ? null : 0;
   });
-  sqlite.function('skerry_json_member', (json, key) =>
-    json === null || key === null ? null : jsonMember(json as string, key as string),
-  );
-  sqlite.function('skerry_json_element', (json, index) =>
-    json === null || index === null ? null : jsonElement(json as string, Number(index)),
-  );
-  sqlite.function('skerry_json_text', (part) => (part === null ? null : jsonText(part as string)));
   sqlite.aggregate<Sum>('skerry_sum', {
     start: () => ({ count: 0, special: { NaN: 0, Infinity: 0, '-Infinity': 0 }, sum: null }),
     step: (state, text) => {

@@ -3,8 +3,7 @@
 import { OID } from '../../pg/oid.ts';
 import { arithmetic, checked } from './arithmetic.ts';
 import { refuseDomains } from './choices.ts';
-import { cast, coerce } from './coerce.ts';
-import { typeCollation } from './constants.ts';
+import { cast } from './coerce.ts';
 import { type ComparisonOperator, compare, distinctFrom, isComparison, keyOf, operands } from './compare.ts';
 import { all } from './conditions.ts';
 import { type Expression, type Term, derived, isUntyped, mergeCollations, requireDeterministic } from './expression.ts';
@@ -102,8 +101,6 @@ function plainOperator(t: Translation, name: string, fields: Fields, scope: Scop
   }
   if (name === '~~' || name === '!~~') return like(t, false, name === '!~~', fields, scope);
   const [left, right] = both(t, fields, scope);
-  if ((name === '->' || name === '->>') && !isUntyped(left) && left.typeOid === OID.jsonb)
-    return jsonb(t, name, left, right);
   if (isArithmetic(name) && isExact(left, right)) return arithmetic(t, name, left, right);
   const chosen = chooseOperator(name, typeOf(left), typeOf(right), t.draft.catalogue);
   if (chosen.signature.text === 'text || anynonarray' || chosen.signature.text === 'anynonarray || text') {
@@ -123,21 +120,6 @@ function isExact(left: Term, right: Term): boolean {
   const isNumber = (term: Term): boolean =>
     isUntyped(term) || term.facts.family === 'integer' || term.facts.family === 'numeric';
   return isNumber(left) && isNumber(right) && !(isUntyped(left) && isUntyped(right));
-}
-
-/** `jsonb -> key`, `jsonb ->> key`, key a text or an integer. */
-function jsonb(t: Translation, name: '->' | '->>', left: Term, right: Term): Expression {
-  if (isUntyped(left) || left.typeOid !== OID.jsonb)
-    throw new Forward('unproven-operator', `${name} on other than jsonb`);
-  const isIndex = !isUntyped(right) && (right.typeOid === OID.int4 || right.typeOid === OID.int2);
-  if (!isIndex && !isUntyped(right) && right.facts.family !== 'text') throw new Forward('unproven-operator', name);
-  const key = coerce(right, isIndex ? OID.int4 : OID.text, t.draft);
-  const part = (): string => `skerry_json_${isIndex ? 'element' : 'member'}(${left.value()}, ${key.value()})`;
-  if (name === '->') return derived(t.draft.facts(OID.jsonb), [left, key], part);
-  const text = t.draft.facts(OID.text);
-  return derived(text, [left, key], () => `skerry_json_text(${part()})`, {
-    collation: typeCollation(text, t.draft),
-  });
 }
 
 /** LIKE and ILIKE, as GLOB: the pattern is a constant or a parameter, translated when it is bound. */

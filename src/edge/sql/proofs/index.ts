@@ -8,10 +8,12 @@ import { functionsOf, operatorsOf, type Signature } from '../signatures.ts';
 import type { Family, Proof } from './proof.ts';
 import { BYTES } from './bytes.ts';
 import { CASTS } from './casts.ts';
+import { DATES } from './dates.ts';
+import { JSON_FAMILY } from './json.ts';
 import { NUMBERS } from './numbers.ts';
 import { TEXT } from './text.ts';
 
-export const FAMILIES: readonly Family[] = [NUMBERS, TEXT, BYTES, CASTS];
+export const FAMILIES: readonly Family[] = [NUMBERS, TEXT, BYTES, DATES, JSON_FAMILY, CASTS];
 
 const bySignature = new Map<string, Proof>();
 for (const { rows } of FAMILIES) for (const row of rows) bySignature.set(row.of, row);
