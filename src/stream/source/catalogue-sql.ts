@@ -47,6 +47,59 @@ export function publishedSql(publication: string): string {
     JOIN pg_catalog.pg_class gc ON gc.oid = g.relid AND gc.relpersistence = 'p')`;
 }
 
+/** Texts that every other order than that of bytes sorts differently somewhere: cases, marks, planes, what is ignorable. */
+const PROBES = [
+  '',
+  ' ',
+  '!',
+  '-',
+  '_',
+  '0',
+  '9',
+  '10',
+  'A',
+  'B',
+  'Z',
+  'a',
+  'ab',
+  'a b',
+  'a-b',
+  'aB',
+  'b',
+  'z',
+  '~',
+  'ae',
+  'æ',
+  'Ä',
+  'ä',
+  'a\u0308',
+  'é',
+  'ß',
+  'ss',
+  'ı',
+  '\u00ad',
+  '\u200b',
+  'я',
+  'ー',
+  '中',
+  '\ud7ff',
+  '\ue000',
+  '\ufb01',
+  'ｱ',
+  '\uffff',
+  '\u{10000}',
+  '\u{1f600}',
+  '\u{10ffff}',
+];
+
+/**
+ * The C library's C.UTF-8 is meant to be the order of code points, which is that of bytes, and Postgres takes it for one that
+ * never changes. Libraries of before 2022 did it in ways of their own, so that it is tried, too.
+ */
+const C_UTF8_IS_BYTES = `(SELECT pg_catalog.bool_and((a COLLATE pg_catalog."default" < b) = (a COLLATE pg_catalog."C" < b))
+    FROM pg_catalog.unnest(ARRAY[${PROBES.map((text) => `'${text}'`).join(', ')}]) a,
+      pg_catalog.unnest(ARRAY[${PROBES.map((text) => `'${text}'`).join(', ')}]) b)`;
+
 const COLLATION_IS_C = `CASE
     WHEN a.attcollation = 0 THEN true
     WHEN a.attcollation IN (950, 951) THEN true
@@ -58,6 +111,7 @@ const COLLATION_IS_C = `CASE
 /** SQL that is true when the database row `alias` sorts text by its bytes. */
 function databaseIsC(alias: string): string {
   return `((${alias}.datlocprovider = 'c' AND ${alias}.datcollate IN ('C', 'POSIX'))
+    OR (${alias}.datlocprovider = 'c' AND ${alias}.datcollate ~* '^C\\.utf-?8$' AND ${C_UTF8_IS_BYTES})
     OR (${alias}.datlocprovider = 'b' AND pg_catalog.to_jsonb(${alias}) ->> 'datlocale' IN ('C', 'C.UTF-8', 'PG_C_UTF8')))`;
 }
 
