@@ -128,8 +128,12 @@ async function startOurs(cluster: Cluster): Promise<Contender> {
     if (done) throw new Error('skerry proxy did not start');
     text += Buffer.from(value).toString();
   }
-  const { port } = JSON.parse(text.split('\n')[0] as string) as { port: number };
-  return contender('skerry', port, [child]);
+  const { port, workers } = JSON.parse(text.split('\n')[0] as string) as {
+    port: number;
+    workers: readonly { readonly pid: number }[];
+  };
+  const ours = contender('skerry', port, [child]);
+  return { ...ours, pids: [...ours.pids, ...workers.map(({ pid }) => pid)] };
 }
 
 /** Null where it is not installed. */

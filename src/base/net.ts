@@ -76,6 +76,11 @@ export interface Listener extends AsyncDisposable {
   readonly host: string;
   /** Stops accepting; open connections stay. */
   stop(): void;
+  /**
+   * With `sharePort`: only the listeners at these positions get connections from now on; null = all of them. Positions count in the
+   * order in which they began to listen; when one stops, the last takes its place. False when the system cannot do it.
+   */
+  steer(positions: readonly number[] | null): boolean;
 }
 
 export interface ListenOptions {

@@ -24,6 +24,9 @@ export async function loop(options: LoopOptions, step: () => Promise<void> | voi
   }
 }
 
+/** For waiting that nobody interrupts. */
+export const NEVER_ABORTED: AbortSignal = new AbortController().signal;
+
 /** Sleeps; an abort just ends the sleep. */
 export async function sleepQuietly(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   try {

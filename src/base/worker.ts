@@ -20,5 +20,5 @@ export interface WorkerSpawner {
   /** Starts the module at `entry` (a file URL) as a thread of this process: cheap messages, shared fate. */
   thread<Send, Receive>(entry: URL): WorkerHandle<Send, Receive>;
   /** Starts it as a child process that can be killed at any point, and that ends when we end. */
-  process<Send, Receive>(entry: URL): WorkerHandle<Send, Receive>;
+  process<Send, Receive>(entry: URL, args?: readonly string[]): WorkerHandle<Send, Receive>;
 }

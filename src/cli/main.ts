@@ -17,6 +17,8 @@ const program = new Command('skerry')
   .description('Ties edge PoPs to a core PostgreSQL.')
   .showHelpAfterError(false)
   .showSuggestionAfterError(true)
+  // What follows the name of a subcommand is for that one.
+  .enablePositionalOptions()
   .addHelpText(
     'after',
     '\nExit codes: 0 done, 1 the answer is no (rows differ, a role does not serve), 2 it could not be done.',

@@ -260,6 +260,35 @@ const proxy = {
         maxUserClientConnections: numberOfRow('Clients at once; -1 is no limit of its own.'),
       },
     }),
+    workers: whole({
+      min: 0,
+      max: 32,
+      default: 1,
+      help: 'Processes on the port, one per core that the proxy may use; 0 is one for each core.',
+    }),
+    shutdownTimeoutMs: duration({
+      default: 60_000,
+      help: 'Restart: clients of an old worker get this long to finish; 0 is as long as they like.',
+    }),
+    peerId: whole({
+      min: 0,
+      max: 63,
+      default: 0,
+      help: 'Number of this host among proxy.peers (1 to 63), so that cancel requests find their way; 0 is none.',
+    }),
+    peers: table({
+      help: 'Proxies of other hosts behind the same address, by their peer_id.',
+      fields: {
+        host: text({ default: '', help: 'Address under which that proxy alone is reached.' }),
+        port: port({ default: 6432, help: 'Its read and write port.' }),
+        sslmode: choice({
+          of: ['require', 'verify-ca', 'verify-full', 'disable'],
+          default: 'require',
+          help: 'TLS to it, as libpq’s sslmode: cancel keys are secrets.',
+        }),
+        caFile: text({ default: '', help: 'PEM certificates that sign its certificate.' }),
+      },
+    }),
     usersFile: text({ default: '', help: 'userlist.txt: "user" "secret" a line.' }),
     authType: choice({
       of: ['scram-sha-256', 'md5', 'cert', 'trust', 'hba'],

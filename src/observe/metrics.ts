@@ -45,12 +45,28 @@ export class Histogram {
   }
 }
 
-type Labels = Readonly<Record<string, string>>;
+export type Labels = Readonly<Record<string, string>>;
 
 interface Series {
   readonly labels: Labels;
   readonly metric: Counter | Gauge | Histogram;
   readonly read: (() => number) | undefined;
+}
+
+/** One series of one process as data, to be added up with those of other processes. */
+export interface MetricSnapshot {
+  readonly name: string;
+  readonly kind: MetricKind;
+  readonly help: string;
+  readonly labels: Labels;
+  /** Counters and gauges. */
+  readonly value: number;
+  /** Histograms: counts per bucket (not cumulative), one more than there are bounds. */
+  readonly histogram: {
+    readonly bounds: readonly number[];
+    readonly counts: readonly number[];
+    readonly sum: number;
+  } | null;
 }
 
 /** All metrics of one process. Asking twice for the same name and labels gives the same object. */
@@ -74,14 +90,20 @@ export class Metrics {
     return this.#series(declaration, labels, () => new Histogram(declaration.buckets ?? [])) as Histogram;
   }
 
+  /** A counter that somebody else keeps; read at scrape. */
+  counterOf(declaration: MetricDeclaration, labels: Labels, read: () => number): void {
+    this.#series(declaration, labels, () => new Counter(), read);
+  }
+
   /** Prometheus text format 0.0.4. */
   render(): string {
-    const lines: string[] = [];
-    for (const { declaration, series } of this.#families.values()) {
-      lines.push(`# HELP ${declaration.name} ${declaration.help}`, `# TYPE ${declaration.name} ${declaration.kind}`);
-      for (const one of series.values()) renderSeries(lines, declaration.name, one);
-    }
-    return `${lines.join('\n')}\n`;
+    return renderSnapshots(this.snapshot());
+  }
+
+  snapshot(): MetricSnapshot[] {
+    return [...this.#families.values()].flatMap(({ declaration, series }) =>
+      [...series.values()].map((one) => snapshotOf(declaration, one)),
+    );
   }
 
   #series(
@@ -105,21 +127,62 @@ export class Metrics {
   }
 }
 
-function renderSeries(lines: string[], name: string, series: Series): void {
-  const { metric, labels } = series;
+function snapshotOf({ name, kind, help }: MetricDeclaration, { labels, metric, read }: Series): MetricSnapshot {
   if (!(metric instanceof Histogram)) {
-    lines.push(`${name}${labelText(labels)} ${series.read === undefined ? metric.value : series.read()}`);
+    return { name, kind, help, labels, value: read === undefined ? metric.value : read(), histogram: null };
+  }
+  const { bounds, counts, sum } = metric;
+  return { name, kind, help, labels, value: 0, histogram: { bounds, counts: [...counts], sum } };
+}
+
+/** Series of the same name and labels become one: the sum, also of gauges and of each bucket. */
+export function sumSnapshots(processes: readonly (readonly MetricSnapshot[])[]): MetricSnapshot[] {
+  const sums = new Map<string, MetricSnapshot>();
+  for (const one of processes.flat()) {
+    const key = one.name + labelText(one.labels);
+    const known = sums.get(key);
+    sums.set(key, known === undefined ? one : added(known, one));
+  }
+  return [...sums.values()];
+}
+
+function added(a: MetricSnapshot, b: MetricSnapshot): MetricSnapshot {
+  if (a.histogram === null || b.histogram === null) return { ...a, value: a.value + b.value };
+  const counts = a.histogram.counts.map((count, index) => count + (b.histogram?.counts[index] ?? 0));
+  return { ...a, histogram: { ...a.histogram, counts, sum: a.histogram.sum + b.histogram.sum } };
+}
+
+/** Prometheus text format 0.0.4. */
+export function renderSnapshots(snapshots: readonly MetricSnapshot[]): string {
+  const families = new Map<string, MetricSnapshot[]>();
+  for (const one of snapshots) {
+    const family = families.get(one.name);
+    if (family === undefined) families.set(one.name, [one]);
+    else family.push(one);
+  }
+  const lines: string[] = [];
+  for (const [name, series] of families) {
+    const { help, kind } = series[0] as MetricSnapshot;
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
+    for (const one of series) renderSeries(lines, one);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function renderSeries(lines: string[], { name, labels, value, histogram }: MetricSnapshot): void {
+  if (histogram === null) {
+    lines.push(`${name}${labelText(labels)} ${value}`);
     return;
   }
   let cumulative = 0;
-  metric.counts.forEach((count, index) => {
+  histogram.counts.forEach((count, index) => {
     cumulative += count;
-    const bound = metric.bounds[index];
+    const bound = histogram.bounds[index];
     lines.push(
       `${name}_bucket${labelText({ ...labels, le: bound === undefined ? '+Inf' : String(bound) })} ${cumulative}`,
     );
   });
-  lines.push(`${name}_sum${labelText(labels)} ${metric.sum}`, `${name}_count${labelText(labels)} ${metric.count}`);
+  lines.push(`${name}_sum${labelText(labels)} ${histogram.sum}`, `${name}_count${labelText(labels)} ${cumulative}`);
 }
 
 function labelText(labels: Labels): string {

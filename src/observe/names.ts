@@ -90,6 +90,18 @@ export const PROXY_CLIENTS_WAITING: MetricDeclaration = {
   help: 'Clients that wait for a server connection.',
 };
 
+export const PROXY_WORKERS: MetricDeclaration = {
+  name: 'skerry_proxy_workers',
+  kind: 'gauge',
+  help: 'Processes of the proxy that serve clients, and those that only let theirs finish.',
+};
+
+export const PROXY_WORKER_RESTARTS: MetricDeclaration = {
+  name: 'skerry_proxy_worker_restarts_total',
+  kind: 'counter',
+  help: 'Workers of the proxy that were started in place of one that died.',
+};
+
 export const PROXY_SERVER_CONNECTIONS: MetricDeclaration = {
   name: 'skerry_proxy_server_connections',
   kind: 'gauge',

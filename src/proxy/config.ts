@@ -83,6 +83,20 @@ export interface ProxyConfig {
   readonly tls: TlsServerOptions | null;
   readonly serverSslMode: SslMode;
   readonly serverTls: Pick<TlsClientOptions, 'ca' | 'cert' | 'key'>;
+  /** Processes on the port. */
+  readonly workers: number;
+  /** What a worker that is replaced gives its clients to finish; 0 = as long as they like. */
+  readonly shutdownTimeoutMs: number;
+  /** Number of this host among its peers; 0 = there are none. */
+  readonly peerId: number;
+  /** By number; cancel requests for their clients are passed on to them. */
+  readonly peers: ReadonlyMap<number, PeerConfig>;
+}
+
+export interface PeerConfig extends ServerAddress {
+  readonly sslMode: SslMode;
+  /** PEM text; empty = the system's. */
+  readonly ca: string;
 }
 
 export const PROXY_DEFAULTS: ProxyConfig = {
@@ -125,6 +139,10 @@ export const PROXY_DEFAULTS: ProxyConfig = {
   tls: null,
   serverSslMode: 'prefer',
   serverTls: {},
+  workers: 1,
+  shutdownTimeoutMs: 60_000,
+  peerId: 0,
+  peers: new Map(),
 };
 
 /** PgBouncer's userlist.txt: `"user" "secret"` a line. */

@@ -65,7 +65,8 @@ export interface LoginHost {
   readonly mockSecret: Uint8Array;
   tls(): TlsServerOptions | null;
   decide(attempt: LoginAttempt): Promise<LoginDecision>;
-  cancelRequested(processId: number, secretKey: Uint8Array): void;
+  /** Resolves when it has been done, or passed on to where the client is. Never rejects. */
+  cancelRequested(processId: number, secretKey: Uint8Array): Promise<void>;
   /** Takes the connection over. A Fault thrown from here is told to the client. */
   admitted(client: LoggedInClient): Promise<void>;
 }

@@ -11,7 +11,7 @@ import type { Random } from '../base/random.ts';
 import type { Log } from '../observe/log.ts';
 import { queueFull, waitTimeout } from './faults.ts';
 import type { ServerConnection, ServerOwner } from './server.ts';
-import type { SessionSettings } from './settings.ts';
+import { NO_SETTINGS, type SessionSettings } from './settings.ts';
 import type { StatementRegistry } from './statements.ts';
 import type { TurnClock } from './turn-clock.ts';
 
@@ -48,13 +48,15 @@ export interface PoolLimits {
 export class SharedLimit {
   max: number;
   used = 0;
+  /** Of several workers each may use a part of the limit. */
+  share = Number.POSITIVE_INFINITY;
 
   constructor(max: number) {
     this.max = max;
   }
 
   get free(): boolean {
-    return this.max === 0 || this.used < this.max;
+    return (this.max === 0 || this.used < this.max) && this.used < this.share;
   }
 }
 
@@ -76,6 +78,8 @@ export interface PoolOptions {
   /** Tries to close an idle connection of another pool that shares a limit. True when one was closed. */
   readonly makeRoom: (pool: Pool) => boolean;
   readonly cancel: (server: ServerConnection) => void;
+  /** A client waits and no connection may be opened for it. */
+  readonly starved?: () => void;
   /** Told how long a client has waited. */
   readonly waited: (ms: number) => void;
 }
@@ -127,6 +131,8 @@ export class Pool implements ServerOwner {
   paused = false;
   generation = 0;
   lastUsedAt: number;
+  /** Connections that other workers need: closed when they come back. */
+  surplus = 0;
   /** Why the last attempt to open a connection failed; null after a success. */
   lastFailure: Fault | null = null;
 
@@ -134,6 +140,8 @@ export class Pool implements ServerOwner {
   readonly #backoff: Backoff;
   #waiters: Waiter[] = [];
   #retryPending = false;
+  /** For min_pool_size. */
+  #lastWaiter: Waiter | null = null;
   #pumping = false;
 
   constructor(options: PoolOptions) {
@@ -232,6 +240,11 @@ export class Pool implements ServerOwner {
 
   /** Hands it to whoever waits longest, or keeps it. */
   #free(server: ServerConnection): void {
+    if (this.surplus > 0) {
+      this.surplus -= 1;
+      server.shut('another worker needs the room');
+      return;
+    }
     if (server.doomed !== null || server.generation !== this.generation || this.paused) {
       server.shut(server.doomed ?? (this.paused ? 'paused' : 'reconnect'));
       return;
@@ -309,6 +322,7 @@ export class Pool implements ServerOwner {
         return true;
       }
       if (!this.#sharedRoom() && this.#sizeRoom() && this.#options.makeRoom(this)) return true;
+      this.#options.starved?.();
       return false;
     }
     this.#open(waiter);
@@ -341,6 +355,7 @@ export class Pool implements ServerOwner {
         server.generation = generation;
         this.servers.add(server);
         this.lastFailure = null;
+        if (this.#lastWaiter?.startupKey !== waiter.startupKey) this.#lastWaiter = ahead(waiter);
         this.#backoff.reset();
         if (server.connection.closed) server.close();
         else this.#free(server);
@@ -401,6 +416,23 @@ export class Pool implements ServerOwner {
     for (const [server, deadline] of this.recovering)
       if (now > deadline) server.shut('could not be rolled back in time');
     this.pump();
+    this.#openAhead(limits);
+  }
+
+  /** min_pool_size: connections for clients like the last one, before they are needed. */
+  #openAhead(limits: PoolLimits): void {
+    if (this.#lastWaiter === null || this.paused || this.#retryPending) return;
+    // A password that is wrong is not right three times a second.
+    if (this.lastFailure !== null && !isRetryable(this.lastFailure)) return;
+    if (this.#waiters.length > 0 || this.surplus > 0) return;
+    while (this.servers.size + this.opening < limits.sizeMin && this.opening < OPENING_MAX && this.#hasRoom()) {
+      this.#open(this.#lastWaiter);
+    }
+  }
+
+  /** Keeps min_pool_size connections with these startup parameters from now on, also when no client has come yet. */
+  keepReady(like: Pick<Waiter, 'startupKey' | 'startupParameters'>): void {
+    this.#lastWaiter ??= ahead(like);
   }
 
   /** When no server can be reached the reason is that, not a full pool. */
@@ -439,4 +471,17 @@ export class Pool implements ServerOwner {
   #names(): { database: string; user: string; place: string } {
     return { database: this.database, user: this.user, place: this.place };
   }
+}
+
+/** Stands for clients that may come. */
+function ahead({ startupKey, startupParameters }: Pick<Waiter, 'startupKey' | 'startupParameters'>): Waiter {
+  return {
+    startupKey,
+    startupParameters,
+    settings: NO_SETTINGS,
+    waitingIn: null,
+    waitingSince: 0,
+    granted: () => {},
+    waitFailed: () => {},
+  };
 }

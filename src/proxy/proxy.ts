@@ -3,7 +3,7 @@
 // Loops: the janitor (three times a second: timeouts, idle and old connections, waiting queues); one check per server of a
 // database with several (topology.ts). Everything else happens when bytes arrive.
 
-import { Fault } from '../base/fault.ts';
+import { describeError, Fault } from '../base/fault.ts';
 import type { Connection, Listener } from '../base/net.ts';
 import { loop } from '../base/service.ts';
 import { addressText, type ServerAddress, type Topology, type TopologySource } from '../contracts/topology.ts';
@@ -42,6 +42,9 @@ import { fingerprint } from './slow-log.ts';
 import { StatementRegistry } from './statements.ts';
 import { singleServer, StaticTopology } from './topology.ts';
 import { TurnClock } from './turn-clock.ts';
+import { type CancelKey, forwarded, makeCancelKey, routeOf, unforwarded } from './workers/cancel-key.ts';
+import type { PlaceAmongWorkers } from './workers/messages.ts';
+import type { Siblings } from './workers/siblings.ts';
 
 /** A freed slot reaches a waiting client at once anyway; this is for timeouts, whose precision nobody notices. */
 const JANITOR_MS = 333;
@@ -69,6 +72,8 @@ export interface ProxyOptions {
   readonly version: string;
   /** Called when the admin console asks to stop. */
   readonly stopRequested?: () => void;
+  /** The other workers on the same port. */
+  readonly siblings?: Siblings;
 }
 
 interface SharedStartup {
@@ -82,6 +87,8 @@ export class DatabaseState {
   readonly limit = new SharedLimit(0);
   topology: TopologySource;
   clients = 0;
+  /** Logged in, and waiting for room. */
+  knocking = 0;
   disabled = false;
   paused = false;
   /** Of the databases on the servers, once known: clients that ask for it by name and those that do not are the same then. */
@@ -104,6 +111,8 @@ export class UserState {
   readonly name: string;
   readonly limit = new SharedLimit(0);
   clients = 0;
+  /** Logged in, and waiting for room. */
+  knocking = 0;
   /** What the last client of this name proved to know; good for the servers. */
   scramKeys: ScramKeys | null = null;
   password: string | null = null;
@@ -128,6 +137,11 @@ export class Proxy implements ClientHost, LoginHost {
   readonly version: string;
   config: ProxyConfig;
   state: 'running' | 'draining' | 'stopping' = 'running';
+  /** PAUSE without a name: databases that are not known yet begin paused. */
+  pausedAll = false;
+  readonly siblings: Siblings | null;
+  /** Connections ever accepted. */
+  accepted = 0;
 
   readonly #options: ProxyOptions;
   readonly #metrics: Metrics;
@@ -136,7 +150,9 @@ export class Proxy implements ClientHost, LoginHost {
   readonly #byKey = new Map<string, ClientConnection>();
   readonly #ports: Listener[] = [];
   readonly #stop = new AbortController();
-  #ids = 0;
+  /** Replication connections: one to one, no clients otherwise. */
+  readonly #spliced = new Set<Connection>();
+  #ids: number;
   #connected = 0;
 
   constructor(world: ProxyWorld, options: ProxyOptions) {
@@ -148,7 +164,10 @@ export class Proxy implements ClientHost, LoginHost {
     this.config = options.config;
     this.version = options.version;
     this.startedAt = world.clock.now();
-    this.mockSecret = world.random.bytes(32);
+    this.siblings = options.siblings ?? null;
+    this.mockSecret = this.siblings?.mockSecret ?? world.random.bytes(32);
+    this.pausedAll = this.siblings?.state().pausedAll ?? false;
+    this.#ids = (this.siblings?.worker ?? 0) * IDS_PER_WORKER;
     this.#secrets = new SecretStore({
       clock: world.clock,
       log: world.log,
@@ -173,11 +192,18 @@ export class Proxy implements ClientHost, LoginHost {
   async start(): Promise<void> {
     const { net } = this.world;
     const open = (port: number, readOnly: boolean): Promise<Listener> =>
-      net.listen({ host: this.config.host, port, accept: (connection) => this.#accept(connection, readOnly) });
+      net.listen({
+        host: this.config.host,
+        port,
+        sharePort: this.siblings !== null,
+        accept: (connection) => this.#accept(connection, readOnly),
+      });
     this.#ports.push(await open(this.config.port, false));
     if (this.config.readPort !== null) this.#ports.push(await open(this.config.readPort, true));
     for (const name of this.config.databases.keys()) if (name !== '*') this.#databaseOf(name);
     this.#metrics.gaugeOf(PROXY_CLIENT_CONNECTIONS, {}, () => this.clients.size);
+    this.#shareClients();
+    this.#keepReady();
     const { signal } = this.#stop;
     void loop({ everyMs: JANITOR_MS, clock: this.world.clock, signal }, () => this.#tick());
   }
@@ -188,6 +214,7 @@ export class Proxy implements ClientHost, LoginHost {
     this.state = 'stopping';
     for (const port of this.#ports) port.stop();
     for (const client of this.clients) client.fail(shuttingDown());
+    for (const connection of this.#spliced) connection.end();
     for (const admin of this.admins) admin.end();
     for (const pool of this.pools.values()) pool.closeAll('the proxy stops');
     for (const listener of this.#listeners.values()) listener.close();
@@ -201,6 +228,17 @@ export class Proxy implements ClientHost, LoginHost {
     if (this.state !== 'running') return;
     this.state = 'draining';
     for (const port of this.#ports) port.stop();
+  }
+
+  /** New connections go to the listeners at these positions only; null = to all. False when the system cannot do that. */
+  steer(positions: readonly number[] | null): boolean {
+    return this.#ports.map((port) => port.steer(positions)).every(Boolean);
+  }
+
+  /** Clients, logins, replication connections, and admin consoles that wait for an answer. */
+  get guests(): number {
+    const consoles = [...this.admins].filter((one) => one.isBusy).length;
+    return this.clients.size + this.#connected + this.#spliced.size + consoles;
   }
 
   // LoginHost
@@ -220,8 +258,42 @@ export class Proxy implements ClientHost, LoginHost {
     return { method, secret: await this.#secrets.find(attempt.user, database?.config ?? null) };
   }
 
-  cancelRequested(processId: number, secretKey: Uint8Array): void {
-    this.#byKey.get(keyText(processId, secretKey))?.cancel();
+  async cancelRequested(processId: number, secretKey: Uint8Array): Promise<void> {
+    const inner = unforwarded(secretKey);
+    const key: CancelKey = { processId, secretKey: inner ?? secretKey };
+    const client = this.#byKey.get(keyText(key.processId, key.secretKey));
+    if (client !== undefined) {
+      client.cancel();
+      return;
+    }
+    const { peerId } = this.config;
+    const route = routeOf(key, peerId !== 0);
+    if (route === null) return;
+    if (route.host === peerId) {
+      if (this.siblings !== null && route.worker !== this.siblings.worker)
+        await this.siblings.cancel(route.worker, key);
+    } else if (inner === null) await this.#cancelAtPeer(route.host, key);
+  }
+
+  /** A cancel request that a sibling has got. */
+  cancelHere(key: CancelKey): void {
+    this.#byKey.get(keyText(key.processId, key.secretKey))?.cancel();
+  }
+
+  async #cancelAtPeer(host: number, key: CancelKey): Promise<void> {
+    const peer = this.config.peers.get(host);
+    if (peer === undefined) return;
+    const target: ConnectionTarget = {
+      ...this.#target({ dbname: '', name: '' }, '', peer, null),
+      sslMode: peer.sslMode,
+      tls: peer.ca === '' ? {} : { ca: peer.ca },
+    };
+    const passedOn = { processId: key.processId, secretKey: forwarded(key.secretKey) };
+    try {
+      await sendCancel(this.world, { target }, peer, passedOn, peer.sslMode !== 'disable');
+    } catch (error) {
+      this.log.warn('proxy.peer-unreachable', { peer: host, server: addressText(peer), message: describeError(error) });
+    }
   }
 
   async admitted(client: LoggedInClient): Promise<void> {
@@ -248,22 +320,72 @@ export class Proxy implements ClientHost, LoginHost {
     const user = this.#userOf(client.user);
     if (client.scramKeys !== null) user.scramKeys = client.scramKeys;
     if (client.password !== null) user.password = client.password;
-    this.#checkClientLimits(client, database, user);
-    if (client.replication !== null && !/^(?:false|off|no|0|f|n)$/i.test(client.replication)) {
-      await this.#admitReplication(client, database);
-      return;
+    await this.#admit(client, database, user);
+    try {
+      if (client.replication !== null && !/^(?:false|off|no|0|f|n)$/i.test(client.replication)) {
+        await this.#admitReplication(client, database, user);
+      } else await this.#admitClient(client, database, user);
+    } catch (error) {
+      this.#left(database, user);
+      throw error;
     }
-    await this.#admitClient(client, database, user);
   }
 
-  #checkClientLimits(client: LoggedInClient, database: DatabaseState, user: UserState): void {
-    const perUser = this.config.users.get(client.user)?.clientConnectionsMax ?? 0;
-    const perDatabase = database.config.clientConnectionsMax ?? 0;
-    const full =
-      (perUser > 0 && user.clients >= perUser) || (perDatabase > 0 && database.clients >= perDatabase)
-        ? true
-        : this.clients.size >= this.config.clientConnectionsMax;
-    if (full) throw tooManyClients();
+  /** Counts one more client, or throws when there is no room. With several workers another one may have to give some first. */
+  async #admit(client: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
+    const room = this.#hasRoom(database, user) || (await this.#roomFromSiblings(client, database, user));
+    if (!room) throw tooManyClients();
+    this.#entered += 1;
+    database.clients += 1;
+    user.clients += 1;
+  }
+
+  #left(database: DatabaseState, user: UserState): void {
+    this.#entered -= 1;
+    database.clients -= 1;
+    user.clients -= 1;
+  }
+
+  async #roomFromSiblings({ connection }: LoggedInClient, database: DatabaseState, user: UserState): Promise<boolean> {
+    if (this.siblings === null) return false;
+    const knock = (by: 1 | -1): void => {
+      user.knocking += by;
+      database.knocking += by;
+      this.#knocking += by;
+    };
+    const until = this.now() + ADMIT_WAIT_MS;
+    knock(1);
+    for (const key of clientLimitKeys(database.config.name, user.name)) this.siblings.shares.moved(key);
+    let room = false;
+    while (!room && this.now() < until && !connection.closed) {
+      await this.world.clock.sleep(ADMIT_LOOK_MS);
+      room = this.#hasRoom(database, user);
+    }
+    knock(-1);
+    return room;
+  }
+
+  #hasRoom(database: DatabaseState, user: UserState): boolean {
+    const [all, perDatabase, perUser] = clientLimitKeys(database.config.name, user.name);
+    const room = (key: string, max: number, used: number): boolean =>
+      max === 0 || used < (this.siblings === null ? max : this.siblings.shares.of(key));
+    return (
+      room(perUser, this.config.users.get(user.name)?.clientConnectionsMax ?? 0, user.clients) &&
+      room(perDatabase, database.config.clientConnectionsMax ?? 0, database.clients) &&
+      room(all, this.config.clientConnectionsMax, this.#entered)
+    );
+  }
+
+  /** Clients that are in, and those whose login has got this far. */
+  #entered = 0;
+  #knocking = 0;
+
+  #shareClients(): void {
+    this.siblings?.shares.add('clients', {
+      total: () => this.config.clientConnectionsMax,
+      used: () => this.#entered,
+      wanted: () => this.#entered + this.#knocking,
+    });
   }
 
   async #admitClient(login: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
@@ -306,8 +428,6 @@ export class Proxy implements ClientHost, LoginHost {
     });
     this.clients.add(client);
     this.#byKey.set(keyText(processId, secretKey), client);
-    database.clients += 1;
-    user.clients += 1;
     connection.handler = client;
     const { writer } = login;
     writeReportedChanges(writer, Reported.none, told);
@@ -389,12 +509,12 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   /** In session mode the server's own process id, so that pg_stat_activity and tests find the session. */
-  #cancelKey(server: ServerConnection | null, protocolVersion: number): { processId: number; secretKey: Uint8Array } {
-    const { random } = this.world;
+  #cancelKey(server: ServerConnection | null, protocolVersion: number): CancelKey {
+    const route = { host: this.config.peerId, worker: this.siblings?.worker ?? 0 };
+    const how = { processId: server?.processId ?? null, long: protocolVersion >= PROTOCOL_3_2 };
     for (;;) {
-      const processId = server?.processId ?? Math.floor(random.float() * 0x7ffffffe) + 1;
-      const secretKey = random.bytes(protocolVersion >= PROTOCOL_3_2 ? 32 : 4);
-      if (!this.#byKey.has(keyText(processId, secretKey))) return { processId, secretKey };
+      const key = makeCancelKey(this.world.random, route, how);
+      if (!this.#byKey.has(keyText(key.processId, key.secretKey))) return key;
     }
   }
 
@@ -429,7 +549,7 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   /** Replication connections are one to one: bytes go through unread, with a cancel key of the server's own. */
-  async #admitReplication(login: LoggedInClient, database: DatabaseState): Promise<void> {
+  async #admitReplication(login: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
     const server = await this.#loginTo(database, login.user, 'primary', login.settings, login.replication);
     const { connection } = login;
     const upstream = server.connection;
@@ -438,7 +558,10 @@ export class Proxy implements ClientHost, LoginHost {
     if (server.backendKey !== null) encodeBackend(writer, { tag: 'backendKeyData', ...server.backendKey });
     writeReadyForQuery(writer, 'I');
     connection.write(writer.take());
-    splice(connection, upstream);
+    this.#spliced.add(connection);
+    splice(connection, upstream, () => {
+      if (this.#spliced.delete(connection)) this.#left(database, user);
+    });
     const early = server.reader.takeRest();
     if (early.length > 0) connection.write(early);
     if (login.rest.length > 0) upstream.write(login.rest);
@@ -481,13 +604,11 @@ export class Proxy implements ClientHost, LoginHost {
     if (!this.clients.delete(client)) return;
     this.#byKey.delete(keyText(client.processId, client.secretKey));
     const database = this.databases.get(client.database);
-    if (database !== undefined) database.clients -= 1;
-    this.#userOf(client.user).clients -= 1;
+    if (database !== undefined) this.#left(database, this.#userOf(client.user));
     if (server !== null) {
       if (client.exclusive && this.config.serverReset === 'close') server.doomed ??= 'server_reset is close';
       (server.owner as Pool).recover(server);
     }
-    if (this.state === 'draining' && this.clients.size === 0) this.#adminCommands.stop();
   }
 
   cancel(server: ServerConnection): void {
@@ -495,7 +616,7 @@ export class Proxy implements ClientHost, LoginHost {
     if (database === undefined) return;
     server.cancels += 1;
     const host = { host: server.host, port: server.port };
-    const options = { target: this.#target(database, '', host, null) };
+    const options = { target: this.#target(database.config, '', host, null) };
     const key = { processId: server.processId, secretKey: server.secretKey };
     const ended = (): void => server.cancelEnded();
     sendCancel(this.world, options, host, key, server.connection.tls !== null).then(ended, ended);
@@ -570,12 +691,13 @@ export class Proxy implements ClientHost, LoginHost {
       log: this.log,
       turn: this.turn,
       after: (ms, task) => void this.world.clock.after(ms, task),
-      limits: () => this.#limitsOf(database, user),
+      limits: () => this.#limitsOf(database, user, place),
       shared: [database.limit, this.#userOf(user).limit],
       open: (waiter, of) => this.#open(database, of, waiter),
       makeRoom: (of) => this.#makeRoom(of),
       cancel: (server) => this.cancel(server),
       waited: (ms) => database.waitSeconds.observe(ms / 1000),
+      ...(this.siblings === null ? {} : { starved: () => this.#starved(key, database, user) }),
     });
     const labels = { database: database.config.name, user, place };
     this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'active' }, () => pool.active);
@@ -583,15 +705,123 @@ export class Proxy implements ClientHost, LoginHost {
     this.#metrics.gaugeOf(PROXY_CLIENTS_WAITING, labels, () => pool.waiting);
     pool.paused = database.paused;
     this.pools.set(key, pool);
+    this.siblings?.shares.add(`pool:${key}`, {
+      total: () => this.#sizeOf(database, user),
+      used: () => pool.servers.size + pool.opening,
+      wanted: () => wantedOf(pool, this.#sizeMinOf(database)),
+    });
+    this.siblings?.shares.add(`reserve:${key}`, {
+      total: () => database.config.reservePoolSize ?? this.config.reservePoolSize,
+      used: () => this.#reserveUsed(key, pool),
+      wanted: () => this.#reserveUsed(key, pool) + this.#overdue(pool),
+    });
     return pool;
   }
 
-  #limitsOf(database: DatabaseState, user: string): PoolLimits {
+  #sizeOf(database: DatabaseState, user: string): number {
+    return this.config.users.get(user)?.poolSize ?? database.config.poolSize ?? this.config.poolSize;
+  }
+
+  // Limits that several workers share.
+
+  #sizeMinOf(database: DatabaseState): number {
+    const sizeMin = database.config.poolSizeMin ?? this.config.poolSizeMin;
+    return this.siblings === null ? sizeMin : partOf(sizeMin, this.siblings.place());
+  }
+
+  #reserveOf(database: DatabaseState, key: string): number {
+    const reserve = database.config.reservePoolSize ?? this.config.reservePoolSize;
+    return reserve === 0 || this.siblings === null ? reserve : this.#share(`reserve:${key}`);
+  }
+
+  #reserveUsed(key: string, pool: Pool): number {
+    return Math.max(0, pool.servers.size + pool.opening - this.#share(`pool:${key}`));
+  }
+
+  /** Clients that wait so long that the reserve is for them. */
+  #overdue(pool: Pool): number {
+    const longest = pool.waiters[0];
+    const isOverdue = longest !== undefined && this.now() - longest.waitingSince >= this.config.reservePoolTimeoutMs;
+    return isOverdue ? pool.waiting : 0;
+  }
+
+  /** What this worker may use of a limit. */
+  #share(key: string): number {
+    return this.siblings?.shares.of(key) ?? Number.POSITIVE_INFINITY;
+  }
+
+  #starved(key: string, database: DatabaseState, user: string): void {
+    const { shares } = this.siblings as Siblings;
+    for (const one of [`pool:${key}`, `reserve:${key}`, `db:${database.config.name}`, `user:${user}`])
+      shares.moved(one);
+  }
+
+  #poolsOf(of: 'database' | 'user', name: string): Pool[] {
+    return [...this.pools.values()].filter((pool) => pool[of] === name);
+  }
+
+  #shareLimit(key: string, limit: SharedLimit, pools: () => readonly Pool[]): void {
+    this.siblings?.shares.add(key, {
+      total: () => limit.max,
+      used: () => limit.used,
+      wanted: () => {
+        let wanted = 0;
+        for (const pool of pools()) wanted += Math.min(wantedOf(pool, 0), this.#sizeOfPool(pool));
+        return wanted;
+      },
+    });
+  }
+
+  #sizeOfPool(pool: Pool): number {
+    return this.#sizeOf(this.databases.get(pool.database) as DatabaseState, pool.user);
+  }
+
+  /** Shares have changed: what is larger can be used now, what is smaller is given back. */
+  sharesChanged(): void {
+    this.#shrink();
+    for (const pool of this.pools.values()) pool.pump();
+  }
+
+  /** Idle connections beyond a share are closed, others when their clients have finished; nothing is cut off. */
+  #shrink(): void {
+    for (const [key, pool] of this.pools) {
+      const database = this.databases.get(pool.database) as DatabaseState;
+      const allowed = this.#share(`pool:${key}`) + this.#reserveOf(database, key);
+      pool.surplus = Math.max(0, pool.servers.size + pool.opening - allowed);
+    }
+    for (const [name, { limit }] of this.databases) {
+      limit.share = this.#share(`db:${name}`);
+      this.#spread(limit, 'database', name);
+    }
+    for (const [name, { limit }] of this.users) {
+      limit.share = this.#share(`user:${name}`);
+      this.#spread(limit, 'user', name);
+    }
+    for (const pool of this.pools.values()) {
+      while (pool.surplus > 0 && pool.closeOneIdle()) pool.surplus -= 1;
+    }
+  }
+
+  /** Makes its pools give up what a limit is over its share, those with most to spare first. */
+  #spread(limit: SharedLimit, of: 'database' | 'user', name: string): void {
+    if (limit.used <= limit.share) return;
+    const pools = this.#poolsOf(of, name);
+    let over = limit.used - limit.share - pools.reduce((sum, pool) => sum + pool.surplus, 0);
+    for (const pool of pools.sort((a, b) => b.idle.length - a.idle.length || b.servers.size - a.servers.size)) {
+      if (over <= 0) return;
+      const more = Math.min(over, pool.servers.size - pool.surplus);
+      pool.surplus += Math.max(0, more);
+      over -= Math.max(0, more);
+    }
+  }
+
+  #limitsOf(database: DatabaseState, user: string, place: string): PoolLimits {
     const { config } = this;
+    const key = poolKey(database.config.name, user, place);
     return {
-      size: config.users.get(user)?.poolSize ?? database.config.poolSize ?? config.poolSize,
-      sizeMin: database.config.poolSizeMin ?? config.poolSizeMin,
-      reserve: database.config.reservePoolSize ?? config.reservePoolSize,
+      size: this.siblings !== null ? this.#share(`pool:${key}`) : this.#sizeOf(database, user),
+      sizeMin: this.#sizeMinOf(database),
+      reserve: this.#reserveOf(database, key),
       reserveAfterMs: config.reservePoolTimeoutMs,
       waitTimeoutMs: config.queryWaitTimeoutMs,
       waitersMax: WAITERS_MAX,
@@ -738,8 +968,7 @@ export class Proxy implements ClientHost, LoginHost {
     return {
       fromClient: plain === null,
       options: {
-        target: this.#target(database, serverUser, address, password),
-
+        target: this.#target(config, serverUser, address, password),
         parameters: { client_encoding: '', ...Object.fromEntries(settings) },
         serverMajorMin: 0,
         allowCleartext: address.host.startsWith('/') || /^(?:127\.|::1$|localhost$)/.test(address.host),
@@ -751,12 +980,17 @@ export class Proxy implements ClientHost, LoginHost {
     };
   }
 
-  #target(database: DatabaseState, user: string, address: ServerAddress, password: string | null): ConnectionTarget {
+  #target(
+    database: Pick<DatabaseConfig, 'name' | 'dbname'>,
+    user: string,
+    address: ServerAddress,
+    password: string | null,
+  ): ConnectionTarget {
     return {
       hosts: [{ host: address.host, port: address.port }],
       user,
       password: password === null ? null : new Secret(password),
-      database: database.config.dbname === '' ? database.config.name : database.config.dbname,
+      database: database.dbname === '' ? database.name : database.dbname,
       sslMode: this.config.serverSslMode,
       sslNegotiation: 'postgres',
       channelBinding: 'prefer',
@@ -783,6 +1017,16 @@ export class Proxy implements ClientHost, LoginHost {
     });
   }
 
+  /** min_pool_size without waiting for a first client: where the servers' user is configured. */
+  #keepReady(): void {
+    for (const database of this.databases.values()) {
+      if (database.config.user === '') continue;
+      const { user } = database.config;
+      if (this.#sizeMinOf(database) === 0) continue;
+      this.#poolFor(database, user, 'primary').keepReady({ startupKey: '', startupParameters: new Map() });
+    }
+  }
+
   #databaseOf(name: string): DatabaseState | null {
     const known = this.databases.get(name);
     if (known !== undefined) return known;
@@ -798,7 +1042,17 @@ export class Proxy implements ClientHost, LoginHost {
       database.topology = database.watched;
     }
     this.databases.set(name, database);
+    const state = this.siblings?.state();
+    database.paused = this.pausedAll || state?.paused.includes(name) === true;
+    database.disabled = state?.disabled.includes(name) === true;
     this.#applyLimits();
+    this.#shareLimit(`db:${name}`, database.limit, () => this.#poolsOf('database', name));
+    this.siblings?.shares.add(clientLimitKeys(name, '')[1], {
+      total: () => database.config.clientConnectionsMax ?? 0,
+      used: () => database.clients,
+      wanted: () => database.clients + database.knocking,
+    });
+    if (this.siblings !== null) database.limit.share = this.#share(`db:${name}`);
     database.topology.subscribe((topology) => this.#topologyChanged(database, topology));
     return database;
   }
@@ -853,6 +1107,14 @@ export class Proxy implements ClientHost, LoginHost {
       user = new UserState(name);
       user.limit.max = this.config.users.get(name)?.connectionsMax ?? this.config.userConnectionsMax;
       this.users.set(name, user);
+      const made = user;
+      this.#shareLimit(`user:${name}`, made.limit, () => this.#poolsOf('user', name));
+      this.siblings?.shares.add(clientLimitKeys('', name)[2], {
+        total: () => this.config.users.get(name)?.clientConnectionsMax ?? 0,
+        used: () => made.clients,
+        wanted: () => made.clients + made.knocking,
+      });
+      made.limit.share = this.#share(`user:${name}`);
     }
     return user;
   }
@@ -873,10 +1135,18 @@ export class Proxy implements ClientHost, LoginHost {
     const { reload } = this.#options;
     if (reload === undefined) return;
     const config = await reload();
+    this.configure(config);
+    this.log.info('proxy.reloaded', { databases: config.databases.size, users: config.users.size });
+  }
+
+  /** Takes over a checked configuration. Ports and the number of workers stay what they are. */
+  configure(config: ProxyConfig): void {
     this.config = config;
     this.#secrets.forget();
     this.#applyLimits();
-    this.log.info('proxy.reloaded', { databases: config.databases.size, users: config.users.size });
+    for (const name of config.databases.keys()) if (name !== '*') this.#databaseOf(name);
+    this.#keepReady();
+    if (this.siblings !== null) this.sharesChanged();
   }
 
   // Connections.
@@ -895,6 +1165,7 @@ export class Proxy implements ClientHost, LoginHost {
       return;
     }
     this.#connected += 1;
+    this.accepted += 1;
     void acceptClient(this, connection).finally(() => {
       this.#connected -= 1;
     });
@@ -903,6 +1174,14 @@ export class Proxy implements ClientHost, LoginHost {
   #tick(): void {
     const now = this.now();
     const { config } = this;
+    if (this.state === 'draining' && this.guests === 0) {
+      this.#adminCommands.stop();
+      return;
+    }
+    if (this.siblings !== null) {
+      this.#shrink();
+      this.siblings.shares.look();
+    }
     for (const pool of this.pools.values()) pool.tick(now);
     const limits = {
       idleMs: config.clientIdleTimeoutMs,
@@ -919,6 +1198,28 @@ export class Proxy implements ClientHost, LoginHost {
 const LOGINS_MAX = 1_000;
 
 const WELCOMES_MAX = 1_000;
+
+/** So that an id names one client or server connection of all workers. */
+const IDS_PER_WORKER = 1_000_000_000;
+
+/** A client that finds its worker's share of max_client_conn used up waits this long for a part of the others'. */
+const ADMIT_WAIT_MS = 1_000;
+const ADMIT_LOOK_MS = 5;
+
+/** Names of the limits on clients in the books that workers share: all, of the database, of the user. */
+function clientLimitKeys(database: string, user: string): readonly [string, string, string] {
+  return ['clients', `clients-db:${database}`, `clients-user:${user}`];
+}
+
+/** Server connections that a pool needs now, idle ones not counted. */
+function wantedOf(pool: Pool, sizeMin: number): number {
+  return Math.max(pool.active + pool.waiting, sizeMin);
+}
+
+/** A worker's part of a number that is divided once and for all. */
+function partOf(total: number, { rank, count }: PlaceAmongWorkers): number {
+  return count === 0 ? 0 : Math.floor(total / count) + (rank < total % count ? 1 : 0);
+}
 
 const SAME_DISTANCE_MS = 5;
 
@@ -940,14 +1241,17 @@ function tooManyClients(): Fault {
 }
 
 /** Joins two connections, with back-pressure both ways. */
-function splice(a: Connection, b: Connection): void {
+function splice(a: Connection, b: Connection, ended: () => void): void {
   const half = (from: Connection, to: Connection): void => {
     from.handler = {
       data: (chunk) => {
         if (!to.write(chunk)) from.pause();
       },
       drain: () => to.resume(),
-      close: () => to.end(),
+      close: () => {
+        ended();
+        to.end();
+      },
     };
   };
   half(a, b);

@@ -1,7 +1,7 @@
 // The proxy role: files become a checked configuration, a proxy serves it, one HTTP port shows its metrics.
 
 import packageJson from '../../package.json' with { type: 'json' };
-import { Fault } from '../base/fault.ts';
+import { describeError, Fault } from '../base/fault.ts';
 import type { TlsServerOptions } from '../base/net.ts';
 import type { ServerAddress } from '../contracts/topology.ts';
 import type { Config } from '../config/options.ts';
@@ -9,64 +9,129 @@ import { Metrics } from '../observe/metrics.ts';
 import {
   type DatabaseConfig,
   parseUserList,
+  type PeerConfig,
   PROXY_DEFAULTS,
   type ProxyConfig,
   type UserConfig,
 } from '../proxy/config.ts';
 import { parseHba } from '../proxy/hba.ts';
-import { Proxy } from '../proxy/proxy.ts';
+import { ROUTE_MAX } from '../proxy/workers/cancel-key.ts';
+import type { FromWorker, ToWorker } from '../proxy/workers/messages.ts';
+import { type ParentStatus, WorkerParent } from '../proxy/workers/parent.ts';
 import { createClock } from '../runtime/clock.ts';
 import { readTextFile } from '../runtime/files.ts';
 import { bunHttp } from '../runtime/http.ts';
+import { createNet } from '../runtime/net.ts';
+import { coreCount, currentPid, onSignal } from '../runtime/process.ts';
+import { createRandom } from '../runtime/random.ts';
+import { bunWorkers } from '../runtime/worker.ts';
 import { requireSafeListening } from '../session/exposure.ts';
-import { sessionWorld } from './core-client.ts';
+import { logArguments } from './worker-log.ts';
 import { runRole } from './role.ts';
+
+/** `GET /status` of a proxy. */
+export interface ProxyStatus extends ParentStatus {
+  readonly role: 'proxy';
+  readonly pid: number;
+  readonly version: string;
+}
 
 const PORT_DEFAULT = 5432;
 
 /** Runs a proxy until the process is told to stop; gives the exit code. `readConfig` reads the files anew, for RELOAD. */
 export function runProxy(config: Config, readConfig: () => Config): Promise<number> {
-  return runRole(config, async (log) => {
-    const clock = createClock();
-    const metrics = new Metrics();
-    const ended = Promise.withResolvers<void>();
-    const checked = proxyConfig(config);
-    requireSafeListening({
-      who: 'the proxy',
-      host: checked.host,
-      hasTls: checked.tls !== null,
-      hasAuthentication: checked.authType !== 'trust',
+  return runRole(
+    config,
+    async (log) => {
+      const clock = createClock();
+      const metrics = new Metrics();
+      const ended = Promise.withResolvers<void>();
+      const checked = checkedConfig(config);
+      const parent = new WorkerParent(
+        { clock, random: createRandom(), log, metrics },
+        {
+          config: checked,
+          version: packageJson.version,
+          spawn: () => bunWorkers.process<ToWorker, FromWorker>(WORKER_ENTRY, logArguments(config)),
+          readConfig: () => checkedConfig(readConfig()),
+          stopped: ended.resolve,
+        },
+      );
+      await requireFreePorts(checked);
+      await parent.start();
+      const http = await bunHttp.serve({
+        // It asks nobody who they are (I11).
+        host: '127.0.0.1',
+        port: config.proxy.httpPort,
+        handle: (request) => answer(parent, new URL(request.url).pathname),
+      });
+      onSignal('SIGHUP', () => void parent.reload().catch(() => {}));
+      onSignal('SIGUSR2', () => void parent.restart().catch(() => {}));
+      const { port, readPort, workers } = parent.status();
+      const facts = { role: 'proxy', port, readPort, httpPort: http.port };
+      return {
+        facts: { ...facts, workers: workers.map(({ worker, pid }) => ({ worker, pid })) },
+        ended: ended.promise,
+        async stop() {
+          await parent.stop();
+          await http[Symbol.asyncDispose]();
+        },
+      };
+    },
+    // SIGHUP is for the configuration.
+    ['SIGTERM', 'SIGINT'],
+  );
+}
+
+/** Asks a proxy on this machine how it is. Rejects with Fault `not-running`. */
+export async function proxyStatus(httpPort: number): Promise<ProxyStatus> {
+  try {
+    const response = await bunHttp.request(`http://127.0.0.1:${httpPort}/status`, { timeoutMs: STATUS_TIMEOUT_MS });
+    const status = (await response.json()) as Partial<ProxyStatus>;
+    if (status.role !== 'proxy') throw new Error('it is no proxy');
+    return status as ProxyStatus;
+  } catch (error) {
+    throw new Fault('not-running', {
+      message: `no proxy answers on http://127.0.0.1:${httpPort}: ${describeError(error)}`,
+      hint: 'name its http_port with --http-port or --config',
+      cause: error,
     });
-    const proxy: Proxy = new Proxy(
-      { ...sessionWorld(clock), log, metrics },
-      {
-        config: checked,
-        version: packageJson.version,
-        reload: () => Promise.resolve().then(() => proxyConfig(readConfig())),
-        stopRequested: () => void proxy.stop().then(ended.resolve),
-      },
-    );
-    await proxy.start();
-    const http = await bunHttp.serve({
-      // It asks nobody who they are (I11).
-      host: '127.0.0.1',
-      port: config.proxy.httpPort,
-      handle: (request) =>
-        Promise.resolve(
-          new URL(request.url).pathname === '/metrics'
-            ? new Response(metrics.render(), { headers: { 'content-type': 'text/plain; version=0.0.4' } })
-            : new Response('try /metrics\n', { status: 404 }),
-        ),
-    });
-    return {
-      facts: { role: 'proxy', port: proxy.port, readPort: proxy.readPort, httpPort: http.port },
-      ended: ended.promise,
-      async stop() {
-        await proxy.stop();
-        await http[Symbol.asyncDispose]();
-      },
-    };
+  }
+}
+
+const STATUS_TIMEOUT_MS = 5_000;
+
+const WORKER_ENTRY = new URL('./proxy-worker.ts', import.meta.url);
+
+async function answer(parent: WorkerParent, path: string): Promise<Response> {
+  if (path === '/metrics') {
+    const headers = { 'content-type': 'text/plain; version=0.0.4' };
+    return new Response(await parent.metricsText(), { headers });
+  }
+  if (path === '/status') {
+    const status: ProxyStatus = { role: 'proxy', pid: currentPid(), version: packageJson.version, ...parent.status() };
+    return Response.json(status);
+  }
+  return new Response('try /metrics or /status\n', { status: 404 });
+}
+
+/** Its ports can be shared, so another proxy of the same user on them would not be noticed: clients would get to either. */
+async function requireFreePorts({ host, port, readPort }: ProxyConfig): Promise<void> {
+  const net = createNet();
+  for (const one of [port, readPort ?? 0]) {
+    if (one !== 0) (await net.listen({ host, port: one, accept: (connection) => connection.destroy() })).stop();
+  }
+}
+
+function checkedConfig(config: Config): ProxyConfig {
+  const checked = proxyConfig(config);
+  requireSafeListening({
+    who: 'the proxy',
+    host: checked.host,
+    hasTls: checked.tls !== null,
+    hasAuthentication: checked.authType !== 'trust',
   });
+  return checked;
 }
 
 /** What the option table and the files it names say. Throws Fault `proxy-config`. */
@@ -116,7 +181,29 @@ export function proxyConfig(config: Config): ProxyConfig {
       ...(proxy.serverTlsCertFile === '' ? {} : { cert: mustRead(proxy.serverTlsCertFile) }),
       ...(proxy.serverTlsKeyFile === '' ? {} : { key: mustRead(proxy.serverTlsKeyFile) }),
     },
+    workers: proxy.workers === 0 ? coreCount() : proxy.workers,
+    shutdownTimeoutMs: proxy.shutdownTimeoutMs,
+    peerId: proxy.peerId,
+    peers: peersOf(proxy),
   };
+}
+
+function peersOf({ peerId, peers }: Config['proxy']): Map<number, PeerConfig> {
+  const found = new Map<number, PeerConfig>();
+  for (const [name, { host, port, sslmode, caFile }] of peers) {
+    const id = Number(name);
+    if (!Number.isInteger(id) || id < 1 || id > ROUTE_MAX || host === '') {
+      throw wrong(
+        `peer "${name}" needs a number from 1 to ${ROUTE_MAX} as its name, and a host`,
+        'write proxy.peers: {2: {host: 10.0.0.2}}',
+      );
+    }
+    if (id !== peerId) found.set(id, { host, port, sslMode: sslmode, ca: caFile === '' ? '' : mustRead(caFile) });
+  }
+  if (found.size > 0 && peerId === 0) {
+    throw wrong('proxy.peers is given and proxy.peer_id is not', 'give each host a number of its own, 1 to 63');
+  }
+  return found;
 }
 
 function databasesOf({ proxy, core }: Config): Map<string, DatabaseConfig> {

@@ -15,12 +15,16 @@ export interface Role {
   stop(): Promise<void>;
 }
 
-/** Runs a role to its end and gives the exit code. `start` gets the signal that ends waiting during the start. */
+/**
+ * Runs a role to its end and gives the exit code. `start` gets the signal that ends waiting during the start. `stops`: the signals
+ * that end it.
+ */
 export async function runRole(
   config: Config,
   start: (log: Log, signal: AbortSignal) => Promise<Role>,
+  stops?: Parameters<typeof stopSignals>[0],
 ): Promise<number> {
-  const signals = stopSignals();
+  const signals = stopSignals(stops);
   const clock = createClock();
   const log = createLog({
     level: config.log.level,

@@ -16,6 +16,7 @@ import type {
   TlsFacts,
   TlsServerOptions,
 } from '../base/net.ts';
+import { steerGroup } from './reuseport.ts';
 
 type RawSocket = Bun.Socket<BunConnection>;
 
@@ -76,6 +77,7 @@ function listen(options: ListenOptions): Promise<Listener> {
       port,
       host: options.host,
       stop,
+      steer: (positions) => options.sharePort === true && steerGroup(fdOf(listener), positions),
       [Symbol.asyncDispose]: () => {
         stop();
         return Promise.resolve();
@@ -84,6 +86,10 @@ function listen(options: ListenOptions): Promise<Listener> {
   } catch (error) {
     return Promise.reject(listenFault(error, address));
   }
+}
+
+function fdOf(listener: object): number {
+  return 'fd' in listener && typeof listener.fd === 'number' ? listener.fd : -1;
 }
 
 function refuse(connection: BunConnection, options: ListenOptions): void {

@@ -3,6 +3,7 @@
 // Faults (code: what the operator reads in it)
 //   process-failed    a child program could not be started
 
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { Fault } from '../base/fault.ts';
 
@@ -77,11 +78,36 @@ export interface StopSignals {
   readonly hurry: AbortSignal;
 }
 
+type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+
+/** Calls `task` each time the signal arrives. */
+export function onSignal(name: 'SIGHUP' | 'SIGUSR2', task: () => void): void {
+  process.on(name, task);
+}
+
+/** For a process that does only what its parent tells it: a signal to the whole group is the parent's to answer. */
+export function leaveSignalsToParent(): void {
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2', 'SIGPIPE'] as const) process.on(name, () => {});
+}
+
+/** Tells another process. Throws Fault `not-running`. */
+export function signalProcess(pid: number, name: 'SIGHUP' | 'SIGUSR2'): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    throw new Fault('not-running', {
+      message: `process ${pid} cannot be told: ${error instanceof Error ? error.message : String(error)}`,
+      hint: 'run this as the user that started it',
+      cause: error,
+    });
+  }
+}
+
 /**
  * SIGTERM, SIGINT, SIGHUP (the terminal went away) and the end of the lifeline mean stop; a second one means hurry; a third
  * ends the process on the spot.
  */
-export function stopSignals(): StopSignals {
+export function stopSignals(stops: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP']): StopSignals {
   const stop = new AbortController();
   const hurry = new AbortController();
   const told = (why: string): void => {
@@ -89,7 +115,7 @@ export function stopSignals(): StopSignals {
     else if (!hurry.signal.aborted) hurry.abort(why);
     else process.exit(EXIT_KILLED);
   };
-  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => told(`got ${name}`));
+  for (const name of stops) process.on(name, () => told(`got ${name}`));
   // Writing to a terminal or a parent that is gone is no reason to die in the middle of stopping.
   process.on('SIGPIPE', () => {});
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
@@ -159,6 +185,16 @@ export async function exit(code: number): Promise<never> {
 /** The id of this process. */
 export function currentPid(): number {
   return process.pid;
+}
+
+/** Cores that this process may use, as far as the system says. */
+export function coreCount(): number {
+  return Math.max(1, availableParallelism());
+}
+
+/** What a process was started with besides its program. */
+export function ownArguments(): readonly string[] {
+  return process.argv.slice(2);
 }
 
 /** True when a process of that id lives. */

@@ -63,9 +63,9 @@ export const bunWorkers: WorkerSpawner = {
     };
   },
 
-  process<Send, Receive>(entry: URL): WorkerHandle<Send, Receive> {
+  process<Send, Receive>(entry: URL, args: readonly string[] = []): WorkerHandle<Send, Receive> {
     const inbox = new Inbox<Receive>();
-    const child = Bun.spawn([process.execPath, Bun.fileURLToPath(entry)], {
+    const child = Bun.spawn([process.execPath, Bun.fileURLToPath(entry), ...args], {
       stdin: 'ignore',
       stdout: 'inherit',
       stderr: 'inherit',
@@ -78,8 +78,12 @@ export const bunWorkers: WorkerSpawner = {
     return {
       exited,
       post(message) {
-        // Sending to a child that just died throws; its owner learns from `exited`.
-        if (child.exitCode === null && child.signalCode === null) child.send([message]);
+        try {
+          child.send([message]);
+        } catch (error) {
+          // The channel is closed as soon as the child is dead; its owner learns from `exited`, a moment later.
+          if ((error as { code?: string }).code !== 'ERR_IPC_CHANNEL_CLOSED') throw error;
+        }
       },
       get onMessage() {
         return inbox.handler;

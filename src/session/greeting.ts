@@ -40,7 +40,7 @@ export async function receiveStartup(
   connection: Connection,
   inbox: Inbox,
   tls: TlsServerOptions | null,
-  cancelRequested: (key: CancelKey) => void,
+  cancelRequested: (key: CancelKey) => Promise<void> | void,
 ): Promise<Startup | null> {
   const { reader } = inbox;
   if ((await inbox.peek()) === TLS_HANDSHAKE_BYTE && tls !== null) {
@@ -68,7 +68,7 @@ export async function receiveStartup(
         connection.write(ANSWER_NO);
         break;
       case 'cancelRequest':
-        cancelRequested(packet);
+        await cancelRequested(packet);
         return null;
       case 'startup':
         return packet;

@@ -1,11 +1,13 @@
-// `skerry proxy`: the pooler in this process. `skerry proxy import pgbouncer.ini`: its configuration from PgBouncer's.
+// `skerry proxy`: the pooler. `skerry proxy import pgbouncer.ini`: its configuration from PgBouncer's. `skerry proxy restart`
+// and `skerry proxy reload` tell a running one, found by its HTTP port, with a signal: who may send that, the system decides.
 
 import { Command } from 'commander';
 import { Fault } from '../../base/fault.ts';
 import { importPgBouncer } from '../../proxy/import.ts';
-import { runProxy } from '../../roles/proxy.ts';
+import { type ProxyStatus, proxyStatus, runProxy } from '../../roles/proxy.ts';
+import { createClock } from '../../runtime/clock.ts';
 import { readTextFile } from '../../runtime/files.ts';
-import { terminal } from '../../runtime/process.ts';
+import { signalProcess, terminal } from '../../runtime/process.ts';
 import { EXIT, Finished, makeCommand } from '../command.ts';
 
 const importCommand = new Command('import')
@@ -26,9 +28,45 @@ const importCommand = new Command('import')
     throw new Finished(EXIT.ok);
   });
 
+const SIGNALS = { restart: 'SIGUSR2', reload: 'SIGHUP' } as const;
+
+function tellCommand(what: 'restart' | 'reload', summary: string): Command {
+  return makeCommand({
+    name: what,
+    summary,
+    groups: ['proxy'],
+    only: ['httpPort'],
+    async action({ config, json }) {
+      const before = await proxyStatus(config.proxy.httpPort);
+      signalProcess(before.pid, SIGNALS[what]);
+      const clock = createClock();
+      const ended = (one: ProxyStatus): number => (what === 'restart' ? one.restartsEnded : one.reloadsEnded);
+      let now = before;
+      while (ended(now) === ended(before)) {
+        await clock.sleep(LOOK_MS);
+        now = await proxyStatus(config.proxy.httpPort);
+      }
+      if (now.lastError !== '') {
+        throw new Fault(`${what}-failed`, { message: now.lastError, hint: 'the proxy goes on as it was' });
+      }
+      const pids = now.workers.filter(({ state }) => state === 'serving').map(({ pid }) => pid);
+      terminal.write(
+        json ? `${JSON.stringify(now)}\n` : `${what} done; workers ${pids.join(', ')} serve port ${now.port}\n`,
+      );
+      return EXIT.ok;
+    },
+  });
+}
+
+/** How often the outcome is looked for. */
+const LOOK_MS = 50;
+
 export const proxyCommand = makeCommand({
   name: 'proxy',
   summary: 'Run a proxy: pool connections, route reads and writes, hide failovers.',
   groups: ['log', 'core', 'proxy'],
   action: ({ config, reread }) => runProxy(config, reread),
-}).addCommand(importCommand);
+})
+  .addCommand(importCommand)
+  .addCommand(tellCommand('restart', 'Replace the workers of a running proxy one by one; the port stays open.'))
+  .addCommand(tellCommand('reload', 'Make a running proxy read its configuration anew.'));

@@ -1,7 +1,7 @@
 // Commands of the admin console, in PgBouncer's words.
 
 import { Fault } from '../../base/fault.ts';
-import { sleepQuietly } from '../../base/service.ts';
+import { NEVER_ABORTED, sleepQuietly } from '../../base/service.ts';
 import { tokenize } from '../scan.ts';
 import type { DatabaseState, Proxy } from '../proxy.ts';
 import type { Pool } from '../pool.ts';
@@ -18,39 +18,47 @@ export interface CommandContext {
 /** PAUSE and WAIT_CLOSE look this often whether they are done. */
 const LOOK_MS = 20;
 
-const NEVER = new AbortController().signal;
-
-/** Throws a Fault with the SQLSTATE to answer. */
+/** Throws a Fault with the SQLSTATE to answer. With several workers all of them do it. */
 export async function runCommand(text: string, context: CommandContext): Promise<AdminAnswer> {
+  const [verb = '', first = ''] = tokenize(text).map((token) => token.text);
+  const command = verb.toUpperCase();
+  // Drivers greet with these.
+  if (command === 'SET' && GREETINGS.test(first)) return { tag: 'SET' };
+  if (command !== 'SHOW' && !context.mayChange) {
+    throw new Fault('admin-only', { message: 'only admin_users may do this', sqlstate: '42501' });
+  }
+  const { siblings } = context.proxy;
+  return siblings === null ? await runHere(text, context) : await siblings.command(text);
+}
+
+const GREETINGS = /^(?:client_encoding|application_name|datestyle|extra_float_digits|statement_timeout|names)$/;
+
+/** In this process only. */
+export async function runHere(
+  text: string,
+  { proxy, actions }: Pick<CommandContext, 'proxy' | 'actions'>,
+): Promise<AdminAnswer> {
   const tokens = tokenize(text);
   const [verb = '', ...rest] = tokens.map((token) => token.text);
   const command = verb.toUpperCase();
-  if (command === 'SHOW') return showTable(rest[0] ?? '', context.proxy);
-  // Drivers greet with these.
-  if (
-    command === 'SET' &&
-    /^(?:client_encoding|application_name|datestyle|extra_float_digits|statement_timeout|names)$/.test(rest[0] ?? '')
-  ) {
-    return { tag: 'SET' };
-  }
-  if (!context.mayChange) {
-    throw new Fault('admin-only', { message: 'only admin_users may do this', sqlstate: '42501' });
-  }
-  return await change(command, rest, tokens.at(-1)?.text ?? '', context);
+  if (command === 'SHOW') return showTable(rest[0] ?? '', proxy);
+  return await change(command, rest, tokens.at(-1)?.text ?? '', { proxy, actions });
 }
 
 async function change(
   command: string,
   rest: readonly string[],
   last: string,
-  { proxy, actions }: CommandContext,
+  { proxy, actions }: Pick<CommandContext, 'proxy' | 'actions'>,
 ): Promise<AdminAnswer> {
   const name = rest[0];
   switch (command) {
     case 'PAUSE':
+      if (name === undefined) proxy.pausedAll = true;
       await pause(proxy, databasesOf(proxy, name));
       break;
     case 'RESUME':
+      if (name === undefined) proxy.pausedAll = false;
       for (const database of databasesOf(proxy, name)) setPaused(proxy, database, false);
       break;
     case 'DISABLE':
@@ -63,6 +71,7 @@ async function change(
       for (const pool of poolsOf(proxy, databasesOf(proxy, name))) pool.renew('RECONNECT');
       break;
     case 'KILL':
+      if (name === undefined) proxy.pausedAll = true;
       for (const database of databasesOf(proxy, name)) {
         setPaused(proxy, database, true);
         for (const client of proxy.clients) {
@@ -83,6 +92,12 @@ async function change(
     case 'SET':
       setOption(proxy, name ?? '', rest.length > 1 ? last : '');
       break;
+    case 'RESTART':
+      throw new Fault('restart-alone', {
+        message: 'there is no parent process that could start another worker',
+        hint: 'run `skerry proxy`',
+        sqlstate: '0A000',
+      });
     case 'SHUTDOWN':
       if (/^wait_for_(?:clients|servers)$/i.test(name ?? '')) {
         proxy.drain();
@@ -127,7 +142,7 @@ async function pause(proxy: Proxy, databases: readonly DatabaseState[]): Promise
   while (poolsOf(proxy, databases).some((pool) => pool.servers.size > 0)) {
     // RESUME on another console ends the waiting.
     if (databases.every((database) => !database.paused)) return;
-    await sleepQuietly(proxy.world.clock, LOOK_MS, NEVER);
+    await sleepQuietly(proxy.world.clock, LOOK_MS, NEVER_ABORTED);
   }
 }
 
@@ -135,7 +150,7 @@ async function pause(proxy: Proxy, databases: readonly DatabaseState[]): Promise
 async function waitClose(proxy: Proxy, databases: readonly DatabaseState[]): Promise<void> {
   const old = (): boolean =>
     poolsOf(proxy, databases).some((pool) => [...pool.servers].some((server) => server.generation !== pool.generation));
-  while (old()) await sleepQuietly(proxy.world.clock, LOOK_MS, NEVER);
+  while (old()) await sleepQuietly(proxy.world.clock, LOOK_MS, NEVER_ABORTED);
 }
 
 function killClient(proxy: Proxy, id: string | undefined): void {
@@ -157,7 +172,7 @@ function killed(): Fault {
 function unknownCommand(command: string): Fault {
   return new Fault('command-unknown', {
     message: `unknown command "${command}"`,
-    hint: `SHOW (${TABLES.join(', ')}), PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, WAIT_CLOSE, RELOAD, SET (${SETTABLE.join(', ')}), SHUTDOWN`,
+    hint: `SHOW (${TABLES.join(', ')}), PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, WAIT_CLOSE, RELOAD, RESTART, SET (${SETTABLE.join(', ')}), SHUTDOWN`,
     sqlstate: '42601',
   });
 }

@@ -32,6 +32,8 @@ export interface AdminAnswer {
   readonly tag: string;
   readonly columns?: readonly string[];
   readonly rows?: readonly (readonly Cell[])[];
+  /** What is wrong with the answer although it is one. */
+  readonly warning?: string;
 }
 
 export interface AdminCommands {
@@ -72,6 +74,11 @@ export class AdminSession implements ConnectionHandler {
     this.#connection.handler = this;
     this.#connection.resume();
     if (rest.length > 0) this.data(rest);
+  }
+
+  /** A command is under way. */
+  get isBusy(): boolean {
+    return this.#busy;
   }
 
   data(chunk: Uint8Array): void {
@@ -157,7 +164,13 @@ const TEXT_OID = 25;
 const INT8_OID = 20;
 
 function writeAnswer(writer: ByteWriter, answer: AdminAnswer): void {
-  const { columns, rows = [] } = answer;
+  const { columns, rows = [], warning } = answer;
+  if (warning !== undefined) {
+    encodeBackend(writer, {
+      tag: 'noticeResponse',
+      fields: { severity: 'WARNING', sqlstate: '01000', message: warning },
+    });
+  }
   if (columns !== undefined) {
     writeRowDescription(
       writer,

@@ -11,7 +11,20 @@ import type { AdminAnswer, Cell } from './session.ts';
 interface Table {
   readonly columns: readonly string[];
   readonly rows: (proxy: Proxy) => (readonly Cell[])[];
+  /** How the answers of several workers become one. */
+  readonly merge: Merge;
 }
+
+/**
+ * `concat`: every worker has rows of its own. `first`: all say the same. Otherwise rows with equal `key` columns become one, in
+ * which the numbers in `sum` are added, of those in `max` the largest counts, and what is in neither is the first one's.
+ */
+export type Merge =
+  | 'concat'
+  | 'first'
+  | 'stats'
+  | 'lists'
+  | { readonly key: readonly string[]; readonly sum: readonly string[]; readonly max: readonly string[] };
 
 const STAT_NAMES = [
   'server_assignment_count',
@@ -95,7 +108,8 @@ function poolRow(proxy: Proxy, pool: Pool): Cell[] {
     pool.database,
     pool.user,
     pool.place === 'primary'
-      ? clients.length - pool.waiting - clients.filter((one) => one.server !== null && one.server.owner !== pool).length
+      ? // Logins wait as well, and are no clients yet.
+        clients.filter((one) => one.state !== 'waiting' && (one.server === null || one.server.owner === pool)).length
       : linked.length,
     pool.waiting,
     0,
@@ -147,8 +161,40 @@ function timeText(proxy: Proxy, at: number): string {
   return new Date(clock.wall() - (clock.now() - at)).toISOString().replace('T', ' ').slice(0, 19) + ' UTC';
 }
 
+const STATS_COLUMNS = [
+  'database',
+  ...STAT_NAMES.map((name) => `total_${name}`),
+  ...STAT_NAMES.map((name) => `avg_${name}`),
+];
+
+type Rows = readonly (readonly Cell[])[];
+
+/** Other views of SHOW STATS, by name. */
+const STATS_VIEWS: Record<string, (stats: Rows) => { readonly columns: readonly string[]; readonly rows: Rows }> = {
+  stats_totals: (stats) => ({
+    columns: ['database', ...STAT_NAMES],
+    rows: stats.map((row) => row.slice(0, 1 + STAT_NAMES.length)),
+  }),
+  stats_averages: (stats) => ({
+    columns: ['database', ...STAT_NAMES],
+    rows: stats.map((row) => [row[0] ?? null, ...row.slice(1 + STAT_NAMES.length)]),
+  }),
+  totals: (stats) => ({
+    columns: ['name', 'value'],
+    rows: STAT_NAMES.map((name, index) => [
+      `total_${name}`,
+      stats.reduce((total, row) => total + Number(row[1 + index] ?? 0), 0),
+    ]),
+  }),
+};
+
 const TABLE_LIST: Readonly<Record<string, Table>> = {
   pools: {
+    merge: {
+      key: ['database', 'user', 'load_balance_hosts'],
+      sum: ['cl_active', 'cl_waiting', 'sv_active', 'sv_being_canceled', 'sv_idle', 'sv_used', 'sv_login'],
+      max: ['maxwait', 'maxwait_us'],
+    },
     columns: [
       'database',
       'user',
@@ -171,29 +217,13 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
     rows: (proxy) => [...proxy.pools.values()].map((pool) => poolRow(proxy, pool)),
   },
   stats: {
-    columns: ['database', ...STAT_NAMES.map((name) => `total_${name}`), ...STAT_NAMES.map((name) => `avg_${name}`)],
+    merge: 'stats',
+    columns: STATS_COLUMNS,
     rows: (proxy) =>
       [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...sum, ...averages(sum, secondsUp(proxy))]),
   },
-  stats_totals: {
-    columns: ['database', ...STAT_NAMES],
-    rows: (proxy) => [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...sum]),
-  },
-  stats_averages: {
-    columns: ['database', ...STAT_NAMES],
-    rows: (proxy) => [...statsByDatabase(proxy)].map(([name, sum]) => [name, ...averages(sum, secondsUp(proxy))]),
-  },
-  totals: {
-    columns: ['name', 'value'],
-    rows: (proxy) => {
-      const sums = [...statsByDatabase(proxy).values()];
-      return STAT_NAMES.map((name, index) => [
-        `total_${name}`,
-        sums.reduce((total, sum) => total + (sum[index] ?? 0), 0),
-      ]);
-    },
-  },
   servers: {
+    merge: 'concat',
     columns: [
       'type',
       'user',
@@ -235,6 +265,7 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
       ),
   },
   clients: {
+    merge: 'concat',
     columns: [
       'type',
       'user',
@@ -259,6 +290,11 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
     rows: (proxy) => [...proxy.clients].map((client) => clientRow(proxy, client)),
   },
   databases: {
+    merge: {
+      key: ['name'],
+      sum: ['current_connections', 'current_client_connections'],
+      max: ['paused', 'disabled'],
+    },
     columns: [
       'name',
       'host',
@@ -299,6 +335,7 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
       }),
   },
   users: {
+    merge: { key: ['name'], sum: ['current_connections', 'current_client_connections'], max: [] },
     columns: [
       'name',
       'pool_size',
@@ -326,10 +363,12 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
     },
   },
   config: {
+    merge: 'first',
     columns: ['key', 'value', 'default', 'changeable'],
     rows: (proxy) => configRows(proxy.config),
   },
   lists: {
+    merge: 'lists',
     columns: ['list', 'items'],
     rows: (proxy) => {
       const pools = [...proxy.pools.values()];
@@ -351,8 +390,9 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
       ];
     },
   },
-  version: { columns: ['version'], rows: (proxy) => [[`skerry ${proxy.version}`]] },
+  version: { merge: 'first', columns: ['version'], rows: (proxy) => [[`skerry ${proxy.version}`]] },
   state: {
+    merge: 'first',
     columns: ['key', 'value'],
     rows: (proxy) => [
       ['active', proxy.state === 'running' ? 'yes' : 'no'],
@@ -361,6 +401,7 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
     ],
   },
   topology: {
+    merge: 'first',
     columns: ['database', 'server', 'role', 'lag_bytes', 'round_trip_us', 'term', 'why'],
     rows: (proxy) =>
       [...proxy.databases.values()].flatMap(({ config, topology }) => {
@@ -373,22 +414,32 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
         return rows;
       }),
   },
-  mem: { columns: ['name', 'size', 'used', 'free', 'memtotal'], rows: () => [] },
-  peers: { columns: ['peer_id', 'host', 'port', 'pool_size'], rows: () => [] },
+  mem: { merge: 'first', columns: ['name', 'size', 'used', 'free', 'memtotal'], rows: () => [] },
+  peers: {
+    merge: 'first',
+    columns: ['peer_id', 'host', 'port', 'pool_size'],
+    rows: (proxy) => [...proxy.config.peers].map(([id, { host, port }]) => [id, host, port, 0]),
+  },
   peer_pools: {
+    merge: 'first',
     columns: ['peer_id', 'cl_active_cancel_req', 'cl_waiting_cancel_req', 'sv_active_cancel', 'sv_login'],
     rows: () => [],
   },
-  dns_hosts: { columns: ['hostname', 'ttl', 'addrs'], rows: () => [] },
-  dns_zones: { columns: ['zonename', 'serial', 'count'], rows: () => [] },
+  dns_hosts: { merge: 'first', columns: ['hostname', 'ttl', 'addrs'], rows: () => [] },
+  dns_zones: { merge: 'first', columns: ['zonename', 'serial', 'count'], rows: () => [] },
 };
 
-export const TABLES: readonly string[] = Object.keys(TABLE_LIST).map((name) => name.toUpperCase());
+export const TABLES: readonly string[] = [...Object.keys(TABLE_LIST), ...Object.keys(STATS_VIEWS), 'workers'].map(
+  (name) => name.toUpperCase(),
+);
 
 /** Throws a Fault for a table that does not exist. */
 export function showTable(name: string, proxy: Proxy): AdminAnswer {
   const key = name.toLowerCase();
   if (key === 'help' || key === '') return { tag: 'SHOW', columns: ['show'], rows: TABLES.map((one) => [one]) };
+  const view = STATS_VIEWS[key];
+  if (view !== undefined) return { tag: 'SHOW', ...view((TABLE_LIST['stats'] as Table).rows(proxy)) };
+  if (key === 'workers') return { tag: 'SHOW', columns: WORKERS_COLUMNS, rows: [] };
   const table = TABLE_LIST[key];
   if (table !== undefined) return { tag: 'SHOW', columns: table.columns, rows: table.rows(proxy) };
   // Drivers ask for server parameters.
@@ -400,6 +451,105 @@ export function showTable(name: string, proxy: Proxy): AdminAnswer {
     sqlstate: '42601',
   });
 }
+
+/** SHOW WORKERS, which the parent of the workers answers. */
+export const WORKERS_COLUMNS: readonly string[] = [
+  'worker',
+  'pid',
+  'state',
+  'uptime',
+  'restarts',
+  'cl_active',
+  'sv_active',
+];
+
+/** Which table each worker has to be asked for, to answer for all of them. */
+export function tableToAsk(name: string): string {
+  const key = name.toLowerCase();
+  return key in STATS_VIEWS ? 'stats' : key;
+}
+
+/** The answers of several workers to `tableToAsk(name)` as one. */
+export function mergeTables(name: string, answers: readonly AdminAnswer[]): AdminAnswer {
+  const key = name.toLowerCase();
+  const merged = mergeAnswers(TABLE_LIST[tableToAsk(key)]?.merge ?? 'first', answers);
+  const view = STATS_VIEWS[key];
+  return view === undefined ? merged : { tag: 'SHOW', ...view(merged.rows ?? []) };
+}
+
+function mergeAnswers(merge: Merge, answers: readonly AdminAnswer[]): AdminAnswer {
+  const first = answers[0] ?? { tag: 'SHOW' };
+  const { columns = [] } = first;
+  if (merge === 'first') return first;
+  if (merge === 'concat') return { ...first, rows: answers.flatMap((one) => one.rows ?? []) };
+  if (merge === 'lists') return { ...first, rows: mergedLists(answers) };
+  const rules = merge === 'stats' ? STATS_MERGE : merge;
+  const keys = rules.key.map((name) => columns.indexOf(name));
+  const groups = new Map<string, (readonly Cell[])[]>();
+  for (const row of answers.flatMap((one) => one.rows ?? [])) {
+    const text = keys.map((index) => String(row[index])).join('\0');
+    const group = groups.get(text);
+    if (group === undefined) groups.set(text, [row]);
+    else group.push(row);
+  }
+  const rows = [...groups.values()].map((group) =>
+    merge === 'stats' ? mergedStats(group) : mergedRow(columns, rules, group),
+  );
+  return { ...first, rows };
+}
+
+/** Databases, users and pools are the same ones in each worker; clients and servers are its own. */
+function mergedLists(answers: readonly AdminAnswer[]): Cell[][] {
+  const items = (name: string): number[] =>
+    answers.map(({ rows = [] }) => Number(rows.find((row) => row[0] === name)?.[1] ?? 0));
+  return (answers[0]?.rows ?? []).map(([list = '']) => {
+    const numbers = items(String(list));
+    const isCommon = /^(?:databases|users|pools)$/.test(String(list));
+    return [list, isCommon ? Math.max(...numbers) : numbers.reduce((sum, one) => sum + one, 0)];
+  });
+}
+
+const STATS_MERGE = { key: ['database'], sum: [], max: [] };
+
+function mergedRow(
+  columns: readonly string[],
+  { sum, max }: { readonly sum: readonly string[]; readonly max: readonly string[] },
+  group: readonly (readonly Cell[])[],
+): Cell[] {
+  return columns.map((name, index) => {
+    const values = group.map((row) => Number(row[index]));
+    if (sum.includes(name)) return values.reduce((total, value) => total + value, 0);
+    if (max.includes(name)) return Math.max(...values);
+    return group[0]?.[index] ?? null;
+  });
+}
+
+/** Totals and rates add up; times are averages over what they are times of. */
+function mergedStats(group: readonly (readonly Cell[])[]): Cell[] {
+  const count = STAT_NAMES.length;
+  const total = (row: readonly Cell[], index: number): number => Number(row[1 + index] ?? 0);
+  const average = (row: readonly Cell[], index: number): number => Number(row[1 + count + index] ?? 0);
+  const cells: Cell[] = [group[0]?.[0] ?? null];
+  for (let index = 0; index < count; index += 1) cells.push(group.reduce((sum, row) => sum + total(row, index), 0));
+  for (let index = 0; index < count; index += 1) {
+    const weight = WEIGHTS[STAT_NAMES[index] ?? ''];
+    if (weight === undefined) {
+      cells.push(group.reduce((sum, row) => sum + average(row, index), 0));
+      continue;
+    }
+    const by = STAT_NAMES.indexOf(weight);
+    const all = group.reduce((sum, row) => sum + total(row, by), 0);
+    cells.push(all === 0 ? 0 : group.reduce((sum, row) => sum + average(row, index) * total(row, by), 0) / all);
+  }
+  return cells;
+}
+
+/** Times, and what they are counted per. */
+const WEIGHTS: Readonly<Record<string, (typeof STAT_NAMES)[number]>> = {
+  xact_time: 'xact_count',
+  query_time: 'query_count',
+  wait_time: 'server_assignment_count',
+};
 
 const DRIVER_PARAMETERS: Readonly<Record<string, string>> = {
   server_version: '15.0',
