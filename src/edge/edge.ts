@@ -32,9 +32,11 @@ import { writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { CatalogueAnswers } from './catalogue/answers.ts';
 import { CoreKnowledge } from './core-facts.ts';
+import { CoreWriter } from './core-writer.ts';
 import { errorFields, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
-import { readKey } from './kv.ts';
+import { answerKv } from './kv/http.ts';
+import { KvRows } from './kv/rows.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
 import { type FromReader, type ReaderCounts, Readers, type ToReader } from './readers.ts';
 import { EdgeSession } from './session.ts';
@@ -133,6 +135,10 @@ const KV_SETTINGS = {
   bytea_output: 'hex',
 };
 
+/** Connections to the core for rows written by key, and requests that may wait for one. */
+const KV_CONNECTIONS_MAX = 4;
+const KV_WAITING_MAX = 1000;
+
 /** Statements that wait for a slow lane, per lane. */
 const WAITING_PER_LANE = 16;
 
@@ -174,6 +180,8 @@ class EdgeServer implements Edge {
   readonly #sessions = new Set<ServerSession>();
   readonly #cancels: CancelRegistry;
   readonly #pool: UpstreamPool;
+  readonly #writer: CoreWriter;
+  readonly #kvRows: KvRows;
   /** The further processes of this edge; null when it is one. */
   readonly #readers: Readers | null;
   /** Of this process, since they were taken last. */
@@ -217,6 +225,19 @@ class EdgeServer implements Edge {
       log,
       planner: deps.planner ?? ((catalogue) => new Planner(catalogue, PLANNER_DEFAULTS, () => this.#knowledge.shadows)),
       user: () => this.#knowledge.user,
+    });
+    this.#writer = new CoreWriter(
+      { clock, connect: () => this.#connectCore(`skerry ${options.name} key/value`, KV_SETTINGS) },
+      { connectionsMax: Math.min(KV_CONNECTIONS_MAX, options.forwardConnectionsMax), waitingMax: KV_WAITING_MAX },
+    );
+    const settings = new SessionSettings(this.#knowledge);
+    settings.start(KV_SETTINGS);
+    this.#kvRows = new KvRows({
+      engine: this.#engine,
+      settings,
+      mayRead: (plan) => this.#knowledge.mayRead(plan),
+      crypto: deps.crypto,
+      writer: this.#writer,
     });
     this.#remembered = new CatalogueAnswers(
       {
@@ -322,6 +343,7 @@ class EdgeServer implements Edge {
       await this.#readers?.stop();
       await this.#slowLanes.close();
       await http?.stop();
+      await this.#writer.close();
       await knowledge.catch(() => {});
       this.#engine.close();
     }
@@ -395,13 +417,17 @@ class EdgeServer implements Edge {
   }
 
   async #listenHttp(httpPort: number, users: ReadonlyMap<string, ScramVerifier>): Promise<HttpServer> {
-    const { http, feed, metrics, checksum, crypto, random, log } = this.#deps;
+    const { clock, http, feed, metrics, checksum, crypto, random, log } = this.#deps;
     const { name, version, pid, host, tls, trustLoopback, peers } = this.#options;
     const verifiers = new Map([...(await verifiersOf({ crypto, random }, peers ?? [])), ...users]);
     const certificates = this.#options.certificates ?? NO_CERTIFICATES;
-    const settings = new SessionSettings(this.#knowledge);
-    settings.start(KV_SETTINGS);
-    const kv = { engine: this.#engine, settings, mayRead: (plan: LocalPlan) => this.#knowledge.mayRead(plan) };
+    const kv = {
+      clock,
+      feed,
+      engine: this.#engine,
+      rows: this.#kvRows,
+      ownWriteWaitMs: this.#options.rywWaitMs ?? RYW_WAIT_MS,
+    };
     return await http.serve({
       host,
       port: httpPort,
@@ -416,7 +442,7 @@ class EdgeServer implements Edge {
         collect: async () => await this.#readers?.collect(),
         stopping: () => this.#stopping,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
-        readKey: (table, key) => readKey(kv, table, key),
+        kv: (request, url) => answerKv(kv, request, url),
         access: new HttpAccess({ crypto, log }, { verifiers, trustLoopback, ...certificates, ...HTTP_OPEN }),
       }),
     });

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { startTestEdge, type TestEdge } from '../../test/edge.ts';
 import { startPostgres, type TestPostgres } from '../../test/harness.ts';
 import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
-import { formatLsn } from '../pg/lsn.ts';
 
 let postgres: TestPostgres;
 let edge: TestEdge;
@@ -56,31 +55,11 @@ test('/checksum', async () => {
   expect((await get('/checksum?at=nonsense')).status).toBe(400);
 });
 
-test('/kv gives a row as JSON, with the position as its ETag', async () => {
-  const response = await get(`/kv/s.zone/${encodeURIComponent('a/b ü')}`);
-  expect(response.status).toBe(200);
-  expect(await response.text()).toBe(
-    '{"name":"a/b ü","n":1,"big":9007199254740993,"price":1.50,"ok":true,"doc":{"x": [1, null]},"at":"2024-02-03 04:05:06+00","f":"NaN","a":"{1,2}"}',
-  );
-  const etag = response.headers.get('etag') as string;
-  expect(etag).toBe(`"${formatLsn(edge.feed.current.position)}"`);
-  expect((await get('/kv/s.zone/empty', { 'if-none-match': etag })).status).toBe(304);
-  expect(await (await get('/kv/s.zone/empty')).json()).toMatchObject({ name: 'empty', n: null, doc: null });
-});
-
-test('/kv says what is wrong', async () => {
-  for (const [path, status, code] of [
-    ['/kv/s.zone/nope', 404, 'key-unknown'],
-    ['/kv/s.nope/1', 404, 'table-unknown'],
-    ['/kv/pair/1', 400, 'key-not-single'],
-    ['/kv/s.zone/%zz', 400, 'key-invalid'],
-    ['/nope', 404, 'not-found'],
-  ] as const) {
-    const response = await get(path);
-    expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([
-      status,
-      code,
-    ]);
-  }
+test('what is not there and what cannot be done', async () => {
+  const response = await get('/nope');
+  expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([
+    404,
+    'not-found',
+  ]);
   expect((await fetch(`http://127.0.0.1:${edge.httpPort}/status`, { method: 'POST' })).status).toBe(405);
 });

@@ -1,4 +1,4 @@
-// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], /kv/<table>/<key>.
+// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], and /kv/… (kv/http.ts).
 // Who may ask what: session/http-access.ts. Rows are for those who may log in on the PostgreSQL port too (I11).
 
 import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
@@ -8,7 +8,7 @@ import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
 import type { HttpAccess } from '../session/http-access.ts';
-import type { KvAnswer } from './kv.ts';
+import { KV_PATH } from './kv/http.ts';
 
 export interface HttpHandlerDeps {
   readonly name: string;
@@ -22,7 +22,8 @@ export interface HttpHandlerDeps {
   readonly stopping: () => boolean;
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
-  readonly readKey: (table: string, key: string) => KvAnswer;
+  /** Answers what is below /kv/. */
+  readonly kv: (request: Request, url: URL) => Promise<Response>;
   /** Made with `HTTP_OPEN`. */
   readonly access: HttpAccess;
 }
@@ -38,6 +39,7 @@ export function createHttpHandler(deps: HttpHandlerDeps): (request: Request, pee
     const url = new URL(request.url);
     const refusal = await deps.access.refusal(`${request.method} ${url.pathname}`, request, peer);
     if (refusal !== null) return refusal;
+    if (url.pathname.startsWith(KV_PATH)) return await deps.kv(request, url);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return problem(405, 'method-not-allowed', `${request.method} is not possible here`);
     }
@@ -54,7 +56,11 @@ export function createHttpHandler(deps: HttpHandlerDeps): (request: Request, pee
       case '/checksum':
         return await checksum(deps, url.searchParams.get('at'));
       default:
-        return kv(deps, request, url.pathname);
+        return problem(
+          404,
+          'not-found',
+          `no such page: ${url.pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
+        );
     }
   };
 }
@@ -101,29 +107,6 @@ async function checksum(deps: HttpHandlerDeps, at: string | null): Promise<Respo
     if (!(error instanceof Fault)) throw error;
     return problem(error.code === 'lsn-invalid' ? 400 : 409, error.code, describeError(error));
   }
-}
-
-function kv(deps: HttpHandlerDeps, request: Request, pathname: string): Response {
-  const found = /^\/kv\/([^/]+)\/([^/]*)$/.exec(pathname);
-  if (found === null) {
-    return problem(
-      404,
-      'not-found',
-      `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
-    );
-  }
-  let answer: KvAnswer;
-  try {
-    answer = deps.readKey(decodeURIComponent(found[1] as string), decodeURIComponent(found[2] as string));
-  } catch (error) {
-    if (error instanceof URIError) return problem(400, 'key-invalid', 'the path is not valid percent-encoding');
-    throw error;
-  }
-  if (!answer.found) return problem(answer.status, answer.code, answer.message);
-  const etag = `"${answer.lsn}"`;
-  const headers = { etag, 'skerry-lsn': answer.lsn, 'content-type': 'application/json' };
-  if (request.headers.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
-  return new Response(answer.json, { headers });
 }
 
 function problem(status: number, code: string, message: string): Response {
