@@ -191,8 +191,13 @@ export class KvRows {
       );
     }
     const sql = `SELECT ${table.sqlColumns} FROM ${table.sqlName}${where} ORDER BY ${column} LIMIT ${limit + 1}`;
-    const rows = this.#local(table, sql, parameters) ?? (await this.#query(sql, parameters));
+    const rows = await this.query(table, sql, parameters);
     return { rows: rows.slice(0, limit), more: rows.length > limit };
+  }
+
+  /** Rows of a query of ours about the table: from the replica when that is proven, else from the core. */
+  query(table: KvTable, sql: string, parameters: readonly string[]): KvRow[] | Promise<KvRow[]> {
+    return this.#local(table, sql, parameters) ?? this.#query(sql, parameters);
   }
 
   /** Inserts or changes the row. `created` tells which. Rejects with KvFault 412 when the condition is not met. */
