@@ -189,6 +189,11 @@ const edge = {
       default: 200,
       help: 'Replicated tables about which the core is asked ahead what psql asks (\\d), for when it is away; 0 remembers nothing.',
     }),
+    ktPort: port({ default: 6502, help: 'Kyoto Tycoon’s protocols, for edge.kt_tables; on loopback only.' }),
+    ktTables: list({
+      default: [],
+      help: 'Tables (schema.name) that Kyoto Tycoon’s clients see as databases 0, 1, …: a key, a value and perhaps an expiry. Empty keeps the port closed.',
+    }),
     readers: whole({
       min: 1,
       max: 64,

@@ -36,12 +36,12 @@ import { CoreWriter } from './core-writer.ts';
 import { errorFields, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
 import { answerKv } from './kv/http.ts';
+import { KtServer } from './kt/server.ts';
 import { KvRows } from './kv/rows.ts';
 import { LocalEngine, type StatementPlanner } from './local.ts';
 import { type FromReader, type ReaderCounts, Readers, type ToReader } from './readers.ts';
 import { EdgeSession } from './session.ts';
 import type { SessionDeps } from './conversation.ts';
-import type { LocalPlan } from './sql/plan.ts';
 import { SessionSettings } from './settings.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
@@ -107,6 +107,8 @@ export interface EdgeOptions {
   /** 0 = none. */
   readonly statementTimeoutMs: number;
   readonly slowLanesMax: number;
+  /** Tables that Kyoto Tycoon's clients see as databases, and their port, on loopback only. Default: none. */
+  readonly kt?: { readonly port: number; readonly tables: readonly string[] };
   /** How long a read waits for the session's own write to arrive before it is forwarded. */
   readonly rywWaitMs?: number;
   /** About so many tables the core is asked ahead what psql asks, for when it is away; 0 = none, and nothing is remembered. */
@@ -145,9 +147,16 @@ const WAITING_PER_LANE = 16;
 /** A core that did not answer is not asked again for this long: a burst of forwarded statements must not wait one by one. */
 const CORE_AWAY_MEMORY_MS = 200;
 
+export interface EdgePorts {
+  readonly port: number;
+  readonly httpPort: number;
+  /** Null without Kyoto Tycoon's port. */
+  readonly ktPort: number | null;
+}
+
 export interface Edge extends Service, AsyncDisposable {
   /** Resolves when both ports listen; rejects when they cannot be had. */
-  readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
+  readonly listening: Promise<EdgePorts>;
   readonly answered: { readonly local: number; readonly forwarded: number };
   readonly connections: number;
   /** Child processes that run a statement now. */
@@ -169,7 +178,7 @@ export function createEdge(deps: EdgeDeps, options: EdgeOptions): Edge {
 
 class EdgeServer implements Edge {
   readonly name: string;
-  readonly listening: Promise<{ readonly port: number; readonly httpPort: number }>;
+  readonly listening: Promise<EdgePorts>;
   readonly answered = { local: 0, forwarded: 0 };
   readonly #deps: EdgeDeps;
   readonly #options: EdgeOptions;
@@ -182,12 +191,13 @@ class EdgeServer implements Edge {
   readonly #pool: UpstreamPool;
   readonly #writer: CoreWriter;
   readonly #kvRows: KvRows;
+  readonly #kt: KtServer | null;
   /** The further processes of this edge; null when it is one. */
   readonly #readers: Readers | null;
   /** Of this process, since they were taken last. */
   #counted = { local: 0, remembered: 0, forwarded: new Map<string, number>() };
   #coreAway: { readonly error: unknown; readonly until: number } | null = null;
-  #resolveListening!: (ports: { port: number; httpPort: number }) => void;
+  #resolveListening!: (ports: EdgePorts) => void;
   #rejectListening!: (error: unknown) => void;
   readonly #stop = new AbortController();
   #stopping = false;
@@ -239,6 +249,7 @@ class EdgeServer implements Edge {
       crypto: deps.crypto,
       writer: this.#writer,
     });
+    this.#kt = options.kt === undefined ? null : this.#createKt(options.kt);
     this.#remembered = new CatalogueAnswers(
       {
         clock,
@@ -321,8 +332,10 @@ class EdgeServer implements Edge {
       knowledge = Promise.all([this.#knowledge.run(all), this.#remembered.run(all)]).then(() => {});
       listener = await this.#listen(users);
       await this.#readers?.start(listener.port);
-      const httpPort = this.#options.httpPort;
+      const { httpPort } = this.#options;
+      let ktPort: number | null = null;
       if (httpPort !== null) {
+        ktPort = (await this.#kt?.listen()) ?? null;
         http = await this.#listenHttp(httpPort, users);
         log.info('edge.listening', {
           message: `edge ${this.#options.name} answers on ${listener.host}:${listener.port}, HTTP on ${http.port}`,
@@ -330,7 +343,7 @@ class EdgeServer implements Edge {
           httpPort: http.port,
         });
       }
-      this.#resolveListening({ port: listener.port, httpPort: http?.port ?? 0 });
+      this.#resolveListening({ port: listener.port, httpPort: http?.port ?? 0, ktPort });
       await Promise.race([aborted(signal), knowledge]);
       this.#stopping = true;
     } catch (error) {
@@ -342,6 +355,7 @@ class EdgeServer implements Edge {
       stop.abort();
       await this.#readers?.stop();
       await this.#slowLanes.close();
+      this.#kt?.stop();
       await http?.stop();
       await this.#writer.close();
       await knowledge.catch(() => {});
@@ -413,6 +427,22 @@ class EdgeServer implements Edge {
         },
       },
       { count: readers - 1, setup: readerSetup },
+    );
+  }
+
+  #createKt({ port, tables }: { readonly port: number; readonly tables: readonly string[] }): KtServer {
+    const { clock, net, log, feed } = this.#deps;
+    return new KtServer(
+      { clock, net, log, feed, rows: this.#kvRows, writer: this.#writer },
+      {
+        // Its protocol has neither passwords nor TLS (I11).
+        host: '127.0.0.1',
+        port,
+        tables,
+        version: this.#options.version,
+        connectionsMax: this.#options.connectionsMax,
+        ownWriteWaitMs: this.#options.rywWaitMs ?? RYW_WAIT_MS,
+      },
     );
   }
 

@@ -74,6 +74,7 @@ export function runEdge(config: Config): Promise<number> {
           ...edgeOptions(config, tls),
           port: options.port,
           httpPort: options.httpPort,
+          ...(options.ktTables.length === 0 ? {} : { kt: { port: options.ktPort, tables: options.ktTables } }),
           readerSetup: config satisfies ReaderSetup,
         },
       );

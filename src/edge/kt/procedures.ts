@@ -2,7 +2,7 @@
 // Source: Kyoto Tycoon's Fundamental Specifications, "Procedures"; words and corner cases after its server 0.9.56.
 
 import type { KtDatabase, KtRecord } from './store.ts';
-import { readDouble, readInteger, writeDouble, writeInteger } from './store.ts';
+import { numberOf, readInteger, readUnits, unitsOf, writeInteger, writeUnits } from './store.ts';
 import { incompatible, invalidParameters, KtError, noRecord } from './status.ts';
 import type { Records } from './tsv.ts';
 
@@ -85,19 +85,17 @@ export const PROCEDURES: ReadonlyMap<string, Procedure> = new Map<string, Proced
     },
     async increment_double(call) {
       const { input, database } = call;
-      const by = decimal(needed(input, 'num'));
+      const by = unitsOf(decimal(needed(input, 'num')));
       const origin = input.get('orig')?.toString('latin1') ?? '0';
       const num = await database.update(needed(input, 'key'), expiryIn(call), (value, isText) => {
         if (value === null && origin === 'try') throw incompatible();
-        const before =
-          origin === 'set' || value === null
-            ? /^(try|set)$/.test(origin)
-              ? 0
-              : decimal(Buffer.from(origin))
-            : readDouble(value, isText);
-        return { value: writeDouble(before + by, isText), result: before + by };
+        const isNew = origin === 'set' || value === null;
+        const before = isNew
+          ? unitsOf(/^(try|set)$/.test(origin) ? 0 : decimal(Buffer.from(origin)))
+          : readUnits(value, isText);
+        return { value: writeUnits(before + by, isText), result: before + by };
       });
-      return records({ num: num.toFixed(6) });
+      return records({ num: numberOf(num).toFixed(6) });
     },
     async cas(call) {
       const { input, database } = call;

@@ -183,7 +183,7 @@ class Input {
     return this.length >= this.#needed;
   }
 
-  add(chunk: Buffer): void {
+  add(chunk: Uint8Array): void {
     if (this.#end + chunk.length > this.#buffer.length) {
       const kept = this.bytes;
       const room = Buffer.allocUnsafe(Math.max(4096, 2 * kept.length, kept.length + chunk.length));
@@ -192,7 +192,7 @@ class Input {
       this.#end = kept.length;
       this.#start = 0;
     }
-    chunk.copy(this.#buffer, this.#end);
+    this.#buffer.set(chunk, this.#end);
     this.#end += chunk.length;
   }
 

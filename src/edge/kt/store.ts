@@ -380,7 +380,7 @@ function updateAll({ value, expiry }: Shape, newValue?: string): string {
 
 const INTEGER_BYTES = 8;
 const DOUBLE_BYTES = 16;
-const FRACTION_SCALE = 1e15;
+const UNITS_PER_ONE = 1_000_000_000_000_000n;
 
 /** An integer as `increment` stores it: eight bytes big-endian in bytea; in text, which cannot hold those, digits. */
 export function readInteger(value: Buffer, isText: boolean): bigint {
@@ -400,22 +400,32 @@ export function writeInteger(value: bigint, isText: boolean): Buffer {
   return bytes;
 }
 
-/** A double as `increment_double` stores it: whole part and fraction in 10⁻¹⁵, eight bytes each; in text as a decimal. */
-export function readDouble(value: Buffer, isText: boolean): number {
+/** A double as `increment_double` stores and adds it, in units of 10⁻¹⁵: whole part and rest, eight bytes each; in text a decimal. */
+export function readUnits(value: Buffer, isText: boolean): bigint {
   if (isText) {
     const number = Number(value.toString('latin1'));
-    if (value.length > 0 && !Number.isNaN(number)) return number;
+    if (value.length > 0 && Number.isFinite(number)) return unitsOf(number);
   } else if (value.length === DOUBLE_BYTES) {
-    return Number(value.readBigInt64BE(0)) + Number(value.readBigInt64BE(INTEGER_BYTES)) / FRACTION_SCALE;
+    return value.readBigInt64BE(0) * UNITS_PER_ONE + value.readBigInt64BE(INTEGER_BYTES);
   }
   throw incompatible();
 }
 
-export function writeDouble(value: number, isText: boolean): Buffer {
-  if (isText) return Buffer.from(String(value));
+export function writeUnits(units: bigint, isText: boolean): Buffer {
+  if (isText) return Buffer.from(String(numberOf(units)));
   const bytes = Buffer.alloc(DOUBLE_BYTES);
-  const whole = Math.trunc(value);
-  bytes.writeBigInt64BE(BigInt(whole), 0);
-  bytes.writeBigInt64BE(BigInt(Math.trunc((value - whole) * FRACTION_SCALE)), INTEGER_BYTES);
+  bytes.writeBigInt64BE(BigInt.asIntN(64, units / UNITS_PER_ONE), 0);
+  bytes.writeBigInt64BE(units % UNITS_PER_ONE, INTEGER_BYTES);
   return bytes;
+}
+
+/** Throws KtError 450 for what is not finite. */
+export function unitsOf(value: number): bigint {
+  if (!Number.isFinite(value)) throw incompatible();
+  const whole = Math.trunc(value);
+  return BigInt(whole) * UNITS_PER_ONE + BigInt(Math.trunc((value - whole) * Number(UNITS_PER_ONE)));
+}
+
+export function numberOf(units: bigint): number {
+  return Number(units / UNITS_PER_ONE) + Number(units % UNITS_PER_ONE) / Number(UNITS_PER_ONE);
 }

@@ -141,4 +141,4 @@ function isUnreserved(byte: number): boolean {
   );
 }
 
-const UNRESERVED: ReadonlySet<number> = new Set([..."_-.!~*'()"].map((character) => character.charCodeAt(0)));
+const UNRESERVED: ReadonlySet<number> = new Set(Buffer.from("_-.!~*'()"));

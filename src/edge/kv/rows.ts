@@ -410,7 +410,7 @@ function rowOf(table: KvTable, texts: readonly (string | null)[]): KvRow {
 
 /** First text, in the order of bytes, that is behind all that begin with `prefix`; null when there is none. */
 function behindPrefix(prefix: string): string | null {
-  const points = [...prefix];
+  const points = Array.from(prefix);
   while (points.length > 0) {
     const last = (points.pop() as string).codePointAt(0) as number;
     // Surrogates are no characters: the next one behind U+D7FF is U+E000.
