@@ -1,6 +1,5 @@
 // `skerry relay`, `skerry edge`: one role in this process.
 
-import { runEdge } from '../../roles/edge.ts';
 import { runRelay } from '../../roles/relay.ts';
 import { makeCommand } from '../command.ts';
 
@@ -11,9 +10,13 @@ export const relayCommand = makeCommand({
   action: ({ config }) => runRelay(config),
 });
 
+/**
+ * Loaded when it is needed: with it comes the SQL parser, whose WebAssembly memory of 128 MB, mostly never touched, the engine
+ * counts as used, so that every process that has it collects its garbage late.
+ */
 export const edgeCommand = makeCommand({
   name: 'edge',
   summary: 'Run an edge: follow a relay, answer SQL from SQLite, forward the rest.',
   groups: ['log', 'core', 'edge'],
-  action: ({ config }) => runEdge(config),
+  action: async ({ config }) => await (await import('../../roles/edge.ts')).runEdge(config),
 });

@@ -273,6 +273,8 @@ export class Assembler {
   }
 
   readonly #looseTypes: Uint8Array[] = [];
+  /** The list of the last transaction that used just one relation; never changed. */
+  #oneRelation: RelationUse[] = [];
 
   #message(buffer: Uint8Array, start: number, end: number): Promise<void> | null {
     const open = this.#open();
@@ -404,7 +406,7 @@ export class Assembler {
   }
 
   #emitWhole(open: Open, whole: BufferedTransaction, commitLsn: Lsn, endLsn: Lsn, micros: bigint): void {
-    const relations = [...open.hoisted, ...open.uses.values()];
+    const relations = this.#relationsOf(open);
     for (const [relation, description] of open.defined) {
       const used = must(open.uses.get(relation));
       if (used.frames.length > 0) relations.push({ relation, version: description.version, frames: EMPTY });
@@ -426,6 +428,16 @@ export class Assembler {
       frames: whole.frames ?? EMPTY,
       frameBytes: whole.bytes,
     });
+  }
+
+  /** What a transaction needs described. Mostly that is what the one before needed, and the same list will do. */
+  #relationsOf(open: Open): RelationUse[] {
+    if (open.hoisted.length === 0 && open.defined.size === 0 && open.uses.size === 1) {
+      const [only] = open.uses.values();
+      if (this.#oneRelation[0] !== only) this.#oneRelation = [must(only)];
+      return this.#oneRelation;
+    }
+    return [...open.hoisted, ...open.uses.values()];
   }
 
   #emit(record: LogRecord): void {
