@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import pg from 'pg';
 import postgresJs from 'postgres';
 import {
   clientProgram,
@@ -171,6 +172,71 @@ describe.each([{ mode: 'transaction' as const }, { mode: 'session' as const }])(
       expect(await failed).toBe('57014');
     } finally {
       await sql.end({ timeout: 1 });
+    }
+  });
+
+  test('node-postgres: named statements in a pool, types, transactions, savepoints, errors, notices, LISTEN', async () => {
+    const pool = new pg.Pool({
+      host: '127.0.0.1',
+      port: proxy.port,
+      user: 'postgres',
+      database: 'postgres',
+      max: 10,
+      application_name: 'node-postgres',
+    });
+    try {
+      await pool.query('truncate items');
+      const named = { name: 'by number', text: 'select $1::int as n, $2::text as t, $3::jsonb as j, $4::bytea as b' };
+      const rows = await Promise.all(
+        Array.from({ length: 200 }, (_, n) =>
+          pool.query<{ n: number; t: string; j: unknown; b: Buffer }>({
+            ...named,
+            values: [n, `text ${n}`, { n }, Buffer.of(n)],
+          }),
+        ),
+      );
+      expect(rows.map(({ rows: [row] }) => [row?.n, row?.t, row?.j, row?.b[0]])).toEqual(
+        Array.from({ length: 200 }, (_, n) => [n, `text ${n}`, { n }, n]),
+      );
+      await Promise.all(
+        Array.from({ length: 20 }, async (_, n) => {
+          const client = await pool.connect();
+          try {
+            await client.query('begin');
+            await client.query('insert into items values ($1, $2)', [n, `item ${n}`]);
+            await client.query('savepoint s');
+            const failed = await client
+              .query('insert into items values ($1, $2)', [n, 'twice'])
+              .catch((error: unknown) => (error as { code: string }).code);
+            expect(failed).toBe('23505');
+            await client.query('rollback to s');
+            await client.query(n % 2 === 0 ? 'commit' : 'rollback');
+          } finally {
+            client.release();
+          }
+        }),
+      );
+      expect((await pool.query<{ c: number }>('select count(*)::int as c from items')).rows[0]?.c).toBe(10);
+      const several = (await pool.query("select 1 as a; select 'x' as b")) as unknown as pg.QueryResult[];
+      expect(several.map((result) => result.rows as unknown)).toEqual([[{ a: 1 }], [{ b: 'x' }]]);
+      await expect(pool.query('select $1::int', ['no number'])).rejects.toMatchObject({ code: '22P02' });
+      const listener = await pool.connect();
+      const heard: string[] = [];
+      const notices: string[] = [];
+      listener.on('notification', ({ payload }) => heard.push(payload ?? ''));
+      listener.on('notice', (notice) => notices.push(notice.message ?? ''));
+      await listener.query('listen ch');
+      await listener.query("do $$ begin raise notice 'noted'; end $$");
+      await pool.query("notify ch, 'hello'");
+      await waitFor('heard', () => heard.length > 0);
+      expect({ heard, notices }).toEqual({ heard: ['hello'], notices: ['noted'] });
+      await listener.query('unlisten *');
+      listener.release();
+      expect((await pool.query<{ n: string }>("select current_setting('application_name') as n")).rows).toEqual([
+        { n: 'node-postgres' },
+      ]);
+    } finally {
+      await pool.end();
     }
   });
 
