@@ -77,6 +77,9 @@ export interface ClientHost {
   /** Texts are looked at for reads that a replica may answer. */
   readonly splitsReads: (client: ClientConnection) => boolean;
   isRead(text: string): boolean;
+  /** A replica has refused this text. */
+  wasWrite(text: string): void;
+  isReplica(server: ServerConnection): boolean;
 }
 
 export interface ClientOptions {
@@ -118,6 +121,12 @@ const CLOSE_UNNAMED = Buffer.from([FRONTEND.close, 0, 0, 0, 6, 0x53, 0]);
 /** Ends a failed transaction, so it is the one thing that may be prepared in one. */
 const TRANSACTION_EXIT = /^\s*(?:rollback|commit|abort|end|prepare\s+transaction)\b/i;
 
+/** A read that a replica refuses is run again on the primary when its messages are not longer than this … */
+const REPLAY_BYTES_MAX = 16 * 1024;
+
+/** … and its answer so far not longer than this: Postgres itself sends in pieces of 8 kB, so nobody waits longer for it. */
+const HELD_ANSWER_BYTES_MAX = 8 * 1024;
+
 const BLOCKED = -1;
 const INCOMPLETE = -2;
 
@@ -157,6 +166,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   wroteAt = 0n;
   /** EFFECT bits of what keeps it on its server connection. */
   pins = 0;
+  replay: Buffer | null = null;
 
   #statements: Map<string, Statement> | null = null;
   #unnamed: Unnamed | null = null;
@@ -169,6 +179,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Names of custom settings, which pg_settings does not list. */
   #settingNames: Set<string> | null = null;
   #sticky = false;
+  #primaryOnly = false;
+  /** Messages that a replica has refused, until its answer is through. */
+  #again: Buffer | null = null;
   #holds = 0;
   #cutOff = false;
   #positionDue = false;
@@ -266,6 +279,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.state = 'closed';
     this.server = null;
     this.outbox.clear();
+    this.replay = null;
     this.#input = null;
     this.#inputBytes = 0;
     if (waiting) this.host.abandon(this);
@@ -368,6 +382,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #run(buffer: Buffer): void {
+    // Whoever goes on before the answer is there gets it as it comes.
+    this.replay = null;
     const { length } = buffer;
     let at = 0;
     let bodyEnded = false;
@@ -415,6 +431,47 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       if (!ok && server.connection.queuedBytes > SERVER_QUEUE_BYTES_MAX) this.connection.pause();
     }
     if (!this.outbox.empty) this.outbox.flush(this.connection);
+  }
+
+  /** The messages `[at, end)` are all there is and only read: should a replica refuse them, the primary gets them. */
+  #keepForReplay(server: ServerConnection, buffer: Buffer, at: number, end: number): void {
+    const isWhole = end === buffer.length && end - at <= REPLAY_BYTES_MAX;
+    if (isWhole && server.status === STATUS_IDLE && this.host.isReplica(server)) this.replay = copied(buffer, at, end);
+  }
+
+  holdsAnswer(): boolean {
+    const { server } = this;
+    if (server !== null && server.ledger.length > 0 && this.outbox.bytes <= HELD_ANSWER_BYTES_MAX) return true;
+    this.replay = null;
+    return false;
+  }
+
+  takeBack(): void {
+    this.#again = this.replay;
+    this.replay = null;
+    this.outbox.clear();
+    // What comes meanwhile waits behind it.
+    this.state = 'linking';
+  }
+
+  runAgain(server: ServerConnection): void {
+    if (this.state === 'closed' || this.server !== server) return;
+    this.server = null;
+    this.host.release(this, server);
+    this.#runTakenBack();
+  }
+
+  #runTakenBack(): void {
+    const messages = this.#again;
+    this.#again = null;
+    if (messages === null) return;
+    this.host.wasWrite(this.lastText);
+    this.state = 'ready';
+    (this.#input ??= []).unshift(messages);
+    this.#inputBytes += messages.length;
+    this.#primaryOnly = true;
+    this.#resumeInput();
+    this.#primaryOnly = false;
   }
 
   /** Handles the message at `at`. Returns where the next one begins, or BLOCKED, or INCOMPLETE. */
@@ -501,7 +558,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** The linked server connection, or a new one; null when the client has to wait. */
   #obtain(read: boolean): ServerConnection | null {
     if (this.server !== null) return this.server;
-    const server = this.host.acquire(this, read);
+    const server = this.host.acquire(this, read && !this.#primaryOnly);
     if (server === null) {
       this.state = 'waiting';
       return null;
@@ -605,11 +662,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       if (this.#special(scan)) return at + total;
     }
     const linked = this.server;
-    const server =
-      linked ??
-      this.#obtain(this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text));
+    const read = this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text);
+    const server = linked ?? this.#obtain(read);
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
+    if (read) this.#keepForReplay(server, buffer, at, at + total);
     this.#touch(scan);
     this.#materialiseFor(server, scan);
     this.#unnamed = null;
@@ -739,9 +796,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #parseUnnamed(buffer: Buffer, at: number, end: number, text: string): number {
     const scan = scanStatement(text);
     const read = this.host.splitsReads(this) && scan.effects === 0 && this.host.isRead(text);
-    const server = this.#obtain(read && this.#wholeSegmentReads(buffer, end));
+    const reads = read && this.#wholeSegmentReads(buffer, end);
+    const server = this.#obtain(reads);
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#begin(server, text);
+    if (reads && !server.segmentOpen) this.#keepForReplay(server, buffer, at, this.#segmentEnd(buffer, end));
     const isOurs = scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true;
     if (!isOurs) this.#materialiseFor(server, scan);
     server.segmentOpen = true;
@@ -834,8 +893,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const name = nameEnd === portalEnd + 1 ? '' : buffer.toString('utf8', portalEnd + 1, nameEnd);
     const statement = name === '' ? undefined : this.#statements?.get(name);
     const read = statement !== undefined && this.host.splitsReads(this) && this.#isReadStatement(statement);
-    const server = this.#obtain(read && this.#wholeSegmentReads(buffer, at + total));
+    const reads = read && this.#wholeSegmentReads(buffer, at + total);
+    const server = this.#obtain(reads);
     if (server === null || this.state !== 'ready') return BLOCKED;
+    if (reads && !server.segmentOpen) this.#keepForReplay(server, buffer, at, this.#segmentEnd(buffer, at + total));
     const scan = statement?.scan ?? (name === '' ? this.#unnamed?.scan : undefined);
     if (scan !== undefined) this.#materialiseFor(server, scan);
     if (statement === undefined && name !== '' && !server.segmentOpen) this.#materialiseNames(server, [name]);
@@ -862,6 +923,13 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #isReadStatement(statement: Statement): boolean {
     return statement.scan.effects === 0 && this.host.isRead(statement.text);
+  }
+
+  /** Where the Sync that follows ends; it is known to be here. */
+  #segmentEnd(buffer: Buffer, from: number): number {
+    let at = from;
+    while (buffer[at] !== FRONTEND.sync) at += readInt32(buffer, at + 1) + 1;
+    return at + 5;
   }
 
   /** Whether all that follows up to Sync is here and only reads, so that the segment may go to a replica. */
@@ -1266,6 +1334,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       return;
     }
     this.#say(notification);
+    this.replay = null;
     this.outbox.flush(this.connection);
   }
 
@@ -1278,6 +1347,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   serverLost(server: ServerConnection, reason: string, told: boolean): void {
     if (this.server !== server || this.state === 'closed') return;
     this.server = null;
+    if (this.#again !== null) {
+      this.#runTakenBack();
+      return;
+    }
     // Half a frame is with the client: an error now would be read as the rest of it.
     this.#cutOff = server.midFrame;
     const inTransaction = server.status !== STATUS_IDLE;

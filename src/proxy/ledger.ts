@@ -63,6 +63,12 @@ export class Ledger<T> {
     this.length -= 1;
   }
 
+  /** The answer to the head, which was for the client, is now for the proxy. */
+  hideHead(reference: T): void {
+    this.#kinds[this.#head] = (this.#kinds[this.#head] as number) | HIDDEN;
+    this.#references[this.#head] = reference;
+  }
+
   kindAt(index: number): number {
     return this.#kinds[(this.#head + index) & (this.#kinds.length - 1)] as number;
   }

@@ -32,6 +32,16 @@ export class Outbox {
     return this.#buffer === null;
   }
 
+  get bytes(): number {
+    let total = this.#buffer === null ? 0 : this.#end - this.#start;
+    const before = this.#before;
+    if (before === null) return total;
+    for (let index = 0; index < before.buffers.length; index += 1) {
+      total += (before.ends[index] as number) - (before.starts[index] as number);
+    }
+    return total;
+  }
+
   push(piece: Buffer): void {
     this.pushRange(piece, 0, piece.length);
   }

@@ -33,7 +33,7 @@ import { decideByHba } from './hba.ts';
 import { SharedListener } from './listener.ts';
 import { acceptClient, type LoggedInClient, type LoginAttempt, type LoginDecision, type LoginHost } from './login.ts';
 import { Pool, type PoolLimits, SharedLimit, type Waiter } from './pool.ts';
-import { isProvablyRead } from './reads.ts';
+import { isProvablyRead, rememberWrite } from './reads.ts';
 import { Reported, writeReportedChanges } from './reported.ts';
 import { SecretStore } from './secrets.ts';
 import { ServerConnection } from './server.ts';
@@ -676,6 +676,14 @@ export class Proxy implements ClientHost, LoginHost {
     return isProvablyRead(text);
   }
 
+  wasWrite(text: string): void {
+    rememberWrite(text);
+  }
+
+  isReplica(server: ServerConnection): boolean {
+    return (server.owner as Pool).place !== 'primary';
+  }
+
   // Pools and places.
 
   #poolFor(database: DatabaseState, user: string, place: string): Pool {
@@ -874,6 +882,15 @@ export class Proxy implements ClientHost, LoginHost {
   async #open(database: DatabaseState, pool: Pool, waiter: Waiter): Promise<ServerConnection> {
     const startedAt = this.now();
     const loggedIn = await this.#loginTo(database, pool.user, pool.place, waiter.startupParameters, null);
+    if (pool.place === 'primary' && this.#hasChoice(database) && loggedIn.parameters.get('in_hot_standby') === 'on') {
+      loggedIn.connection.end();
+      throw new Fault('server-unavailable', {
+        message: `${addressText(loggedIn.host)} was taken for the primary of database "${database.config.name}" and is a standby`,
+        hint: 'a failover is under way, or the topology is wrong',
+        sqlstate: '08001',
+        retryable: true,
+      });
+    }
     const encoding = loggedIn.parameters.get('server_encoding');
     const jitter = 0.9 + this.world.random.float() * 0.2;
     const server = new ServerConnection({
@@ -904,6 +921,12 @@ export class Proxy implements ClientHost, LoginHost {
       ms: Math.round(this.now() - startedAt),
     });
     return server;
+  }
+
+  /** A single server is used for what it is; where there are several, the primary must be one: nothing is sent to a standby in its place. */
+  #hasChoice(database: DatabaseState): boolean {
+    const { topologies } = this.#options;
+    return database.watched !== null || topologies?.has(database.config.name) === true || topologies?.has('*') === true;
   }
 
   async #loginTo(

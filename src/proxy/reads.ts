@@ -47,11 +47,19 @@ export function isProvablyRead(text: string): boolean {
   const known = cache.get(text);
   if (known !== undefined) return known;
   const read = decide(tokenize(text));
-  if (text.length <= CACHE_TEXT_LENGTH_MAX) {
-    if (cache.size >= CACHE_TEXTS_MAX) cache.clear();
-    cache.set(text, read);
-  }
+  remember(text, read);
   return read;
+}
+
+/** A replica has refused it: for a while it is not taken for a read. */
+export function rememberWrite(text: string): void {
+  remember(text, false);
+}
+
+function remember(text: string, read: boolean): void {
+  if (text.length > CACHE_TEXT_LENGTH_MAX) return;
+  if (cache.size >= CACHE_TEXTS_MAX) cache.clear();
+  cache.set(text, read);
 }
 
 function decide(tokens: readonly Token[]): boolean {

@@ -8,6 +8,7 @@ import pg from 'pg';
 import { freePort, needs, startPostgres, type TestPostgres, waitFor } from '../../test/harness.ts';
 import { databaseConfig, startProxy, type TestProxy } from '../../test/proxy.ts';
 import { findProgram, type PostgresProcess, serverUser, startPostgresProcess } from '../runtime/postgres.ts';
+import type { Topology } from '../contracts/topology.ts';
 import type { DatabaseConfig } from './config.ts';
 
 interface Replica extends AsyncDisposable {
@@ -201,6 +202,84 @@ describe.skipIf(!needs('postgres-15'))('a primary and a replica', () => {
       await control.query('select pg_wal_replay_resume()');
     }
     await waitFor('reads come back', async () => (await one(reader, WHO)) === String(replica.port));
+  });
+
+  describe('what a replica refuses (25006) although it looked like a read', () => {
+    beforeAll(async () => {
+      await primary.sql(`create sequence numbers; create view counting as select nextval('numbers')::int as n`);
+      await waitFor('the replica has it', async () => {
+        await using control = await connect(replica.port);
+        return (await one(control, "select to_regclass('counting')::text")) === 'counting';
+      });
+    });
+
+    test.each([
+      ['a simple query', (client: pg.Client) => one(client, 'select n from counting')],
+      ['with parameters', (client: pg.Client) => one(client, 'select n + $1::int from counting', [0])],
+      [
+        'a named statement',
+        async (client: pg.Client) =>
+          (await client.query<{ n: number }>({ name: 'counted', text: 'select n from counting where n > 0' })).rows[0]
+            ?.n,
+      ],
+    ])('%s runs on the primary, once, and the client sees one answer', async (_name, ask) => {
+      await using proxy = await start({ splitReads: true });
+      await using client = await connect(proxy.port);
+      await primary.sql("select setval('numbers', 1000)");
+      expect(await ask(client)).toBe(1001);
+      // Now it is known.
+      expect(await ask(client)).toBe(1002);
+      expect(await one(client, WHO)).toBe(String(replica.port));
+    });
+
+    test('many at once, among real reads', async () => {
+      await using proxy = await start({ splitReads: true });
+      await primary.sql("select setval('numbers', 2000)");
+      const clients = await Promise.all(Array.from({ length: 8 }, () => connect(proxy.port)));
+      const asked = clients.map(async (client, index) => {
+        const seen: number[] = [];
+        for (let turn = 0; turn < 10; turn += 1) {
+          // Each text is new, so that each is refused first.
+          seen.push((await one(client, `select n from counting where ${index * 100 + turn} >= 0`)) as number);
+          expect(await one(client, `select '${index}-${turn}' from who`)).toBe(`${index}-${turn}`);
+        }
+        return seen;
+      });
+      const numbers = (await Promise.all(asked)).flat().sort((a, b) => a - b);
+      expect(numbers).toEqual(Array.from({ length: 80 }, (_, index) => 2001 + index));
+      for (const client of clients) await client.end();
+    });
+
+    test('is told where the client asked for a replica, or for a transaction that only reads', async () => {
+      await using proxy = await start({ splitReads: true });
+      await using reader = await connect(proxy.readPort);
+      await expect(reader.query('select n from counting where n > 1')).rejects.toMatchObject({ code: '25006' });
+      await using client = await connect(proxy.port);
+      await client.query('begin read only');
+      await expect(client.query('select n from counting where n > 2')).rejects.toMatchObject({ code: '25006' });
+      await client.query('rollback');
+    });
+  });
+
+  test('a standby that is taken for the primary gets nothing to run: the statement waits for the real one', async () => {
+    await using proxy = await start();
+    await using client = await connect(proxy.port);
+    const database = proxy.proxy.databases.get('postgres');
+    if (database === undefined) throw new Error('no such database');
+    const { topology } = database;
+    const right = topology.current();
+    const [standby] = right.replicas;
+    if (standby === undefined) throw new Error('no replica');
+    let current: Topology = { ...right, primary: standby };
+    database.topology = { current: () => current, subscribe: () => ({ [Symbol.dispose]: () => {} }) };
+    for (const pool of proxy.proxy.pools.values()) pool.renew('test');
+    const inserted = client.query('insert into t values (7)');
+    await waitFor('it was tried', () =>
+      [...proxy.proxy.pools.values()].some((pool) => pool.lastFailure?.message.includes('is a standby') === true),
+    );
+    current = { ...right, primary: right.primary ?? standby };
+    expect((await inserted).rowCount).toBe(1);
+    database.topology = topology;
   });
 
   // Last: it uses the servers up.

@@ -30,6 +30,8 @@ export const CLIENT_QUEUE_BYTES_MAX = 256 * 1024;
 /** Messages that one client may have unanswered on one server connection; more is answered with 54000. */
 export const LEDGER_ENTRIES_MAX = 1_000_000;
 
+const READ_ONLY_TRANSACTION = '25006';
+
 export const STATUS_IDLE = 0x49;
 export const STATUS_FAILED = 0x45;
 
@@ -66,6 +68,14 @@ export interface LinkedClient {
   readonly exclusive: boolean;
   /** Takes back what an optimistic Parse or Close did to the client's names. */
   undo(owed: Owed): void;
+  /** The bytes of a read that a replica answers, while nothing of the answer has left; null otherwise. */
+  replay: Buffer | null;
+  /** Whether the answer to such a read waits a little longer; false ends the possibility to run it again. */
+  holdsAnswer(): boolean;
+  /** The replica has refused it: what waits for the client is dropped, and he says nothing more here. */
+  takeBack(): void;
+  /** The rest of the replica's answer is through: now the primary gets it. */
+  runAgain(server: ServerConnection): void;
   /** A ReadyForQuery of his own went out. */
   queryDone(status: number): void;
   /** The ledger is empty and no transaction is open. */
@@ -375,7 +385,7 @@ export class ServerConnection implements ConnectionHandler {
     }
     this.#walk(buffer);
     const { client } = this;
-    if (client !== null) {
+    if (client !== null && (client.replay === null || !client.holdsAnswer())) {
       const ok = client.outbox.flush(client.connection);
       // The client does not read: neither do we, so that Postgres waits and not our memory grows.
       if (!ok && client.connection.queuedBytes > CLIENT_QUEUE_BYTES_MAX) this.connection.pause();
@@ -413,7 +423,8 @@ export class ServerConnection implements ConnectionHandler {
       const pass = this.#frame(type, buffer, at + 5, whole ? end : at + 5);
       if ((this.state as ServerState) === 'closed') return;
       if (!pass) {
-        if (run < at) this.client?.outbox.pushRange(buffer, run, at);
+        if (run < at && !this.#forgetRun) this.client?.outbox.pushRange(buffer, run, at);
+        this.#forgetRun = false;
         run = end;
       }
       if (!whole) {
@@ -615,8 +626,27 @@ export class ServerConnection implements ConnectionHandler {
       return false;
     }
     if (isExtended(kind)) this.#skipToSync();
+    return fields.sqlstate !== READ_ONLY_TRANSACTION || !this.#takenBack();
+  }
+
+  /**
+   * A text that looked like a read (a view with nextval in it) cannot run on a replica. Nothing was done and the client has
+   * seen nothing, so the primary may run it; the rest of this answer is for nobody.
+   */
+  #takenBack(): boolean {
+    const { client } = this;
+    if (client === null || client.replay === null || this.status !== STATUS_IDLE || this.ledger.length !== 1) {
+      return false;
+    }
+    client.takeBack();
+    this.#forgetRun = true;
+    const done = (): void => client.runAgain(this);
+    this.ledger.hideHead({ tag: 'injected', results: [], error: null, done });
     return true;
   }
+
+  /** The bytes before the frame just read are not for the client either. */
+  #forgetRun = false;
 
   #skipToSync(): void {
     const undone: Owed[] = [];
