@@ -404,6 +404,15 @@ export const SAMPLES_OF: Readonly<Record<string, readonly (readonly string[] | n
       [null, ['{}', '{a}', '{a,b}', '{x,NULL}', '{"",aa}']],
     ]),
   ),
+  ...Object.fromEntries(
+    ['array_length(anyarray,int4)', 'array_lower(anyarray,int4)', 'array_upper(anyarray,int4)'].map((of) => [
+      of,
+      [null, ['1', '2', '0', '-1', '3']],
+    ]),
+  ),
+  'inet + int8': [null, ['0', '1', '-1', '256', '9223372036854775807', '-9223372036854775808']],
+  'inet - int8': [null, ['0', '1', '-1', '256', '9223372036854775807']],
+  'set_masklen(inet,int4)': [null, ['0', '8', '24', '32', '33', '-1', '64', '128', '129']],
   'convert_from(bytea,name)': [null, ['UTF8', 'utf-8', 'LATIN1', 'nonsense']],
   'convert_to(text,name)': [null, ['UTF8', 'utf-8', 'nonsense']],
   'format(text)': [['', 'x', '%%', '%s', '100%', 'a%%b', '%']],

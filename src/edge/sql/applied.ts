@@ -36,6 +36,12 @@ export function applyRow(
     throw new Forward(reason, signature.text);
   }
   proof.check?.(operands, draft);
+  if (proof.hasPrintedElements === true) {
+    const isPrinted = operands.every(
+      (operand) => operand.facts.family === 'printed' || !isArray(operand.facts.oid, draft),
+    );
+    if (!isPrinted) throw new Forward('unproven-type', `${signature.text} of these elements`);
+  }
   const facts = draft.facts(result);
   if (!isPolymorphic(signature.result)) {
     for (const [index, operand] of operands.entries())
@@ -80,6 +86,10 @@ export function proofSql(
   });
   const sql = proof.sql === undefined ? `${sqlFunction(proof.of)}(${args.join(', ')})` : collated(proof.sql(...args));
   return isPolymorphic(signature.result) ? storedSql(facts, sql) : sql;
+}
+
+function isArray(typeOid: number, draft: Draft): boolean {
+  return draft.catalogue.resolveType(typeOid)?.isArray === true;
 }
 
 function declaredAt(signature: Signature, index: number): number {

@@ -6,14 +6,17 @@ import { decoderOf, encoderOf } from '../forms.ts';
 import { isPolymorphic } from '../overload.ts';
 import { functionsOf, operatorsOf, type Signature } from '../signatures.ts';
 import type { Family, Proof } from './proof.ts';
+import { ARRAYS } from './arrays.ts';
 import { BYTES } from './bytes.ts';
 import { CASTS } from './casts.ts';
 import { DATES } from './dates.ts';
 import { JSON_FAMILY } from './json.ts';
+import { NETWORK } from './network.ts';
 import { NUMBERS } from './numbers.ts';
+import { RANGES } from './ranges.ts';
 import { TEXT } from './text.ts';
 
-export const FAMILIES: readonly Family[] = [NUMBERS, TEXT, BYTES, DATES, JSON_FAMILY, CASTS];
+export const FAMILIES: readonly Family[] = [NUMBERS, TEXT, BYTES, DATES, JSON_FAMILY, ARRAYS, RANGES, NETWORK, CASTS];
 
 const bySignature = new Map<string, Proof>();
 for (const { rows } of FAMILIES) for (const row of rows) bySignature.set(row.of, row);

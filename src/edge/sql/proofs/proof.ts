@@ -27,8 +27,8 @@ export interface Proof {
   readonly check?: (operands: readonly Expression[], draft: Draft) => void;
   /** The only major versions in which it is so. */
   readonly since?: number;
-  /** True when the result is text of collation C whatever the operands are (type name). */
-  readonly note?: string;
+  /** Only for arrays of types whose values are equal exactly when they print the same. */
+  readonly hasPrintedElements?: boolean;
 }
 
 /** Rows of one family, as the reference page shows them. */

@@ -112,7 +112,7 @@ for (const version of ['15', '18'] as const) {
           const signature = signatureOf(row.of);
           if (signature === undefined) throw new Error(`${row.of} is no signature`);
           let proven = 0;
-          for (const types of choices(signature)) {
+          for (const types of choices(signature, row.hasPrintedElements === true)) {
             const values = await Promise.all(
               types.map((type, index) =>
                 samplesOf(type, SAMPLES_OF[row.of]?.[Math.min(index, signature.parameters.length - 1)]),
@@ -187,7 +187,7 @@ const ARRAY = new Set([2277, 5078]);
 const RANGE = new Set([3831, 5080]);
 
 /** Type names for the parameters: each choice for what is polymorphic, one to three values for VARIADIC. */
-function choices({ parameters, isVariadic }: Signature): string[][] {
+function choices({ parameters, isVariadic }: Signature, isPrinted: boolean): string[][] {
   const lists = isVariadic
     ? [1, 2, 3].map((count) => [
         ...parameters.slice(0, -1),
@@ -197,10 +197,14 @@ function choices({ parameters, isVariadic }: Signature): string[][] {
   const isPolymorphic = parameters.some((type) => ELEMENT.has(type) || ARRAY.has(type) || RANGE.has(type));
   const found: string[][] = [];
   for (const list of lists) {
-    const turns = isPolymorphic ? POLYMORPHIC_TYPES : ['int4'];
+    const turns = isPolymorphic
+      ? POLYMORPHIC_TYPES.filter((type) => !isPrinted || !/^(?:numeric|float8)$/.test(type))
+      : ['int4'];
     for (const [turn, element] of turns.entries()) {
       const types = list.map((type, index) => {
         if (type === 2276) return POLYMORPHIC_TYPES[(turn + index) % POLYMORPHIC_TYPES.length] as string;
+        if (ELEMENT.has(type) && list.some((each) => RANGE.has(each)))
+          return (['int4', 'numeric', 'date', 'timestamp'] as const)[turn % 4] as string;
         if (ELEMENT.has(type)) return element;
         if (ARRAY.has(type)) return `_${element}`;
         if (RANGE.has(type)) return (['int4range', 'numrange', 'daterange', 'tsrange'] as const)[turn % 4] as string;

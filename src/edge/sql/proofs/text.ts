@@ -1,7 +1,7 @@
 // Functions of texts.
 
 import { quoteIdentifier, quoteLiteral } from '../../../pg/identifier.ts';
-import { formatArray, parseArray } from '../../../pg/types/array.ts';
+import { formatArray } from '../../../pg/types/array.ts';
 import { md5 } from './hash.ts';
 import type { Family } from './proof.ts';
 
@@ -134,14 +134,6 @@ function stringToArray(text: string | null, delimiter: string | null, nullText: 
     dimensions: [{ length: elements.length, lowerBound: 1 }],
     elements: elements.map((element) => (element === nullText ? null : element)),
   });
-}
-
-function arrayToString(array: string | null, delimiter: string | null, nullText: string | null): string | null {
-  if (array === null || delimiter === null) return null;
-  return parseArray(array)
-    .elements.map((element) => element ?? nullText)
-    .filter((element) => element !== null)
-    .join(delimiter);
 }
 
 const BASE64_LINE = 76;
@@ -334,11 +326,5 @@ export const TEXT: Family = {
       collation: 'bytes',
     },
     { of: 'string_to_array(text,text,text)', js: stringToArray, isTotal: true, lax: true, collation: 'bytes' },
-    {
-      of: 'array_to_string(anyarray,text)',
-      js: (array: string, by: string) => arrayToString(array, by, null),
-      isTotal: true,
-    },
-    { of: 'array_to_string(anyarray,text,text)', js: arrayToString, isTotal: true, lax: true },
   ],
 };
