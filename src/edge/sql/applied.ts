@@ -105,6 +105,7 @@ function collated(proof: Proof, operands: readonly Expression[], draft: Draft): 
   else if (proof.collation === 'c' || collation === null || collation === 'conflict' || collation.isC)
     requireC(collation);
   else if (collation.oid === DEFAULT_COLLATION && draft.shadows.isCaseAscii) {
+    if (proof.collation === 'ascii') return asIs;
     draft.mayFail = true;
     return (sql) => `skerry_${sql}`;
   } else throw new Forward('collation', 'letters change case by a locale');
@@ -164,5 +165,5 @@ function fold(
   }
   const made = constantOf(resultOid, { text, start: -1 }, draft);
   const merged = mergeCollations(operands);
-  return { ...made, constant: null, collation: made.collation === null ? null : (merged ?? made.collation) };
+  return { ...made, collation: made.collation === null ? null : (merged ?? made.collation) };
 }

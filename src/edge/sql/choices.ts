@@ -1,7 +1,7 @@
 // CASE, COALESCE, GREATEST, LEAST: one of several expressions, and the type that all of them get. COLLATE.
 
 import { coerce, commonType } from './coerce.ts';
-import { compare } from './compare.ts';
+import { compare, orderKey } from './compare.ts';
 import { type Expression, type Term, derived, isUntyped, mergeCollations, requireC } from './expression.ts';
 import { Forward } from './forward.ts';
 import { type Fields, type Node, list, names } from './parse.ts';
@@ -62,8 +62,18 @@ export function extreme(t: Translation, fields: Fields, scope: Scope): Expressio
   const facts = (operandsOf[0] as Expression).facts;
   const collation = mergeCollations(operandsOf);
   requireC(collation);
-  if (!facts.isCanonical || !facts.isOrdered || facts.family === 'enum' || facts.keySql !== undefined) {
-    throw new Forward('unproven-type', `GREATEST or LEAST of type ${facts.oid}`);
+  if (!facts.isOrdered) throw new Forward('unproven-type', `GREATEST or LEAST of type ${facts.oid}`);
+  if (!facts.isCanonical || facts.family === 'enum' || facts.keySql !== undefined) {
+    // Of equal values the first is taken, which SQLite's own functions do not promise.
+    t.draft.mayFail = true;
+    const op = fields['op'] === 'IS_LEAST' ? 'least' : 'greatest';
+    return derived(
+      facts,
+      operandsOf,
+      () =>
+        `skerry_extreme('${op}', ${operandsOf.map((each) => `${each.value()}, ${orderKey(each, t.draft)}`).join(', ')})`,
+      { collation, typmod: commonTypmod(operandsOf, true) },
+    );
   }
   const name = fields['op'] === 'IS_LEAST' ? 'min' : 'max';
   // SQLite's give NULL when one is NULL: so each stands in for the others.

@@ -83,6 +83,10 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
   if (term.constant !== null && family === 'integer' && to.family === 'integer') {
     return constantOf(typeOid, term.constant, draft);
   }
+  // A number that was written is read again, as what it becomes.
+  if (term.constant !== null && (family === 'integer' || family === 'numeric') && to.family === 'float') {
+    return constantOf(typeOid, term.constant, draft);
+  }
   const proven = castProof(term, typeOid, draft);
   if (proven !== null) return proven;
   if (isTextual(typeOid) || typeOid === OID.bpchar) {

@@ -16,6 +16,7 @@ import {
 } from './expression.ts';
 import { Forward } from './forward.ts';
 import { chooseOperator } from './overload.ts';
+import { NEED_TIMEZONE_UTC } from './plan.ts';
 
 export type ComparisonOperator = '=' | '<>' | '<' | '<=' | '>' | '>=';
 
@@ -120,19 +121,32 @@ const TEMPORAL_RANK = new Map<number, number>([
 /** Two types that Postgres compares by an operator of another type, or by one of its own for both. */
 function meet(a: Expression, b: Expression, draft: Draft): [Expression, Expression] {
   const { types } = chooseOperator('=', a.typeOid, b.typeOid, draft.catalogue);
-  let [left, right] = types as [number, number];
-  const [x, y] = [TEMPORAL_RANK.get(left), TEMPORAL_RANK.get(right)];
-  // A date meets a timestamp as its midnight.
-  if (x !== undefined && y !== undefined) left = right = x > y ? left : right;
+  const [left, right] = types as [number, number];
+  const ranks = [left, right].map((type) => TEMPORAL_RANK.get(type) ?? 0) as [number, number];
+  if (ranks[0] > 0 && ranks[1] > 0 && left !== right) {
+    return ranks[0] > ranks[1] ? [a, asLater(b, a, draft)] : [asLater(a, b, draft), b];
+  }
   const [first, second] = [coerce(a, left, draft), coerce(b, right, draft)];
   const family = first.facts.family;
-  if (
-    family === second.facts.family &&
-    family !== 'opaque' &&
-    (left === right || family === 'float' || family === 'integer')
-  )
-    return [first, second];
+  const isOne = left === right || family === 'float' || family === 'integer';
+  if (family === second.facts.family && family !== 'opaque' && isOne) return [first, second];
   throw new Forward('unproven-operator', `types ${a.typeOid} and ${b.typeOid}`);
+}
+
+/** A date as its midnight, a timestamp in UTC: never too late for the other type, unlike a cast. */
+function asLater(operand: Expression, other: Expression, draft: Draft): Expression {
+  const isZoned = other.typeOid === OID.timestamptz;
+  if (isZoned) draft.needs |= NEED_TIMEZONE_UTC;
+  const tail = `${operand.typeOid === OID.date ? ' 00:00:00' : ''}${isZoned ? '+00' : ''}`;
+  return derived(
+    other.facts,
+    [operand],
+    () => {
+      const sql = operand.value();
+      return `CASE WHEN ${sql} IN ('infinity', '-infinity') THEN ${sql} ELSE ${sql} || '${tail}' END`;
+    },
+    { nullable: operand.nullable },
+  );
 }
 
 /** varchar and cidr have no operators of their own: those of text and inet serve them. */

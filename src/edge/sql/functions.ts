@@ -19,6 +19,7 @@ import {
 } from './decimal.ts';
 import { decoderOf, encoderOf, print, store, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY } from './forms.ts';
 import { valueKey } from './keys.ts';
+import { arrayOfElements, arraySlice, subscript } from './proofs/arrays.ts';
 import { registerProofs } from './proofs/index.ts';
 import { add, type Decimal, subtract } from './numeric.ts';
 /** Makes them callable on this connection. Numbers come and go as texts: numerics as Postgres prints them. */
@@ -53,6 +54,15 @@ export function registerFunctions(sqlite: Sqlite): void {
   sqlite.function('skerry_round_time', (typeOid, stored, digits) =>
     stored === null ? null : roundedTime(typeOid as number, stored as string, digits as number),
   );
+  sqlite.function('skerry_extreme', (op, ...pairs) => extreme(op === 'greatest' ? 1 : -1, pairs));
+  sqlite.function('skerry_array', (...elements) => arrayOfElements(elements as (string | null)[]));
+  sqlite.function('skerry_subscript', (array, ...subscripts) =>
+    array === null || subscripts.includes(null) ? null : subscript(array as string, subscripts as number[]),
+  );
+  sqlite.function('skerry_slice', (array, from, to) => {
+    if (array === null || from === null || to === null) return null;
+    return arraySlice(array as string, from === '-' ? null : (from as number), to === '-' ? null : (to as number));
+  });
   sqlite.function('skerry_has', (array, element) => {
     if (array === null) return null;
     const { elements } = parseArray(array as string);
@@ -102,6 +112,27 @@ export function registerFunctions(sqlite: Sqlite): void {
       result: (best) => (best === null ? null : best.text),
     });
   }
+}
+
+/** GREATEST and LEAST over pairs of value and key; NULLs are passed over, and of equal ones the first is taken. */
+function extreme(sign: number, pairs: readonly SqliteValue[]): SqliteValue {
+  let best: SqliteValue = null;
+  let bestKey: SqliteValue = null;
+  for (let at = 0; at < pairs.length; at += 2) {
+    const key = pairs[at + 1] ?? null;
+    if (key === null || (bestKey !== null && compareKeys(key, bestKey) * sign <= 0)) continue;
+    best = pairs[at] ?? null;
+    bestKey = key;
+  }
+  return best;
+}
+
+/** As SQLite compares: numbers before texts before bytes. */
+function compareKeys(a: SqliteValue, b: SqliteValue): number {
+  const rank = (key: SqliteValue): number => (typeof key === 'number' ? 0 : typeof key === 'string' ? 1 : 2);
+  if (rank(a) !== rank(b)) return rank(a) - rank(b);
+  if (typeof a === 'number') return a - (b as number);
+  return Buffer.compare(Buffer.from(a as string), Buffer.from(b as string));
 }
 
 /** char(n): cut or filled up with blanks. */

@@ -6,7 +6,15 @@ import { refuseDomains } from './choices.ts';
 import { cast } from './coerce.ts';
 import { type ComparisonOperator, compare, distinctFrom, isComparison, keyOf, operands } from './compare.ts';
 import { all } from './conditions.ts';
-import { type Expression, type Term, derived, isUntyped, mergeCollations, requireDeterministic } from './expression.ts';
+import {
+  type Constant,
+  type Expression,
+  type Term,
+  derived,
+  isUntyped,
+  mergeCollations,
+  requireDeterministic,
+} from './expression.ts';
 import { Forward } from './forward.ts';
 import { anyArray, inList } from './membership.ts';
 import { type Fields, type Node, list, names, parameterIndex } from './parse.ts';
@@ -14,6 +22,7 @@ import { chooseOperator } from './overload.ts';
 import { asciiCase } from './proven.ts';
 import { applyProof, typeOf } from './proven-call.ts';
 import { rowOperator } from './rows.ts';
+import { similarToRegex } from './regex.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
 
@@ -27,7 +36,7 @@ export function operator(t: Translation, fields: Fields, scope: Scope): Term {
     throw new Forward('unproven-operator', 'an operator of another schema');
   }
   // BETWEEN and the like are made of others, which are looked at where they are compared.
-  t.draft.requireBuiltIn('operator', kind === 'AEXPR_NULLIF' ? '=' : name);
+  t.draft.requireBuiltIn('operator', kind === 'AEXPR_NULLIF' ? '=' : kind === 'AEXPR_SIMILAR' ? '~' : name);
   const ofRows = rowOperator(t, name, fields, scope);
   if (ofRows !== null) return ofRows;
   switch (kind) {
@@ -60,17 +69,75 @@ export function operator(t: Translation, fields: Fields, scope: Scope): Term {
       return like(t, true, name === '!~~*', fields, scope);
     case 'AEXPR_LIKE':
       return like(t, false, name === '!~~', fields, scope);
+    case 'AEXPR_SIMILAR':
+      return similar(t, name === '!~', fields, scope);
     case 'AEXPR_BETWEEN':
-    case 'AEXPR_NOT_BETWEEN': {
-      const bounds = list((fields['rexpr'] as Node)['List']?.['items']);
-      const left = fields['lexpr'] as Node;
-      const isNot = kind === 'AEXPR_NOT_BETWEEN';
-      const low = comparison(t, isNot ? '<' : '>=', left, bounds[0] as Node, scope);
-      const high = comparison(t, isNot ? '>' : '<=', left, bounds[1] as Node, scope);
-      return all(t, isNot ? 'OR' : 'AND', [low, high]);
-    }
+    case 'AEXPR_NOT_BETWEEN':
+    case 'AEXPR_BETWEEN_SYM':
+    case 'AEXPR_NOT_BETWEEN_SYM':
+      return between(t, kind, fields, scope);
   }
   throw new Forward('unproven-operator', `${name} (${kind})`);
+}
+
+/** BETWEEN is two comparisons; SYMMETRIC tries the bounds in both orders. */
+function between(t: Translation, kind: string, fields: Fields, scope: Scope): Expression {
+  const [low, high] = list((fields['rexpr'] as Node)['List']?.['items']) as [Node, Node];
+  const left = fields['lexpr'] as Node;
+  const isNot = kind.startsWith('AEXPR_NOT');
+  const within = (from: Node, to: Node): Expression =>
+    all(t, isNot ? 'OR' : 'AND', [
+      comparison(t, isNot ? '<' : '>=', left, from, scope),
+      comparison(t, isNot ? '>' : '<=', left, to, scope),
+    ]);
+  if (!kind.endsWith('SYM')) return within(low, high);
+  return all(t, isNot ? 'AND' : 'OR', [within(low, high), within(high, low)]);
+}
+
+/** SIMILAR TO a constant: a regular expression for the whole text. */
+function similar(t: Translation, negated: boolean, fields: Fields, scope: Scope): Expression {
+  const call = (fields['rexpr'] as Node)['FuncCall'];
+  const [pattern, escape] = list(call?.['args']).map((node) => t.term(node, scope));
+  const isConstant = (term: Term | undefined): term is Extract<Term, { untyped: 'text' }> =>
+    term !== undefined && isUntyped(term) && term.untyped === 'text';
+  if (!isConstant(pattern) || (escape !== undefined && !isConstant(escape))) {
+    throw new Forward('unproven-operator', 'SIMILAR TO a computed pattern');
+  }
+  const escapeText = escape === undefined ? '\\' : t.draft.bake(escape.constant);
+  const regex = escapeText.length > 1 ? null : similarToRegex(t.draft.bake(pattern.constant), escapeText);
+  if (regex === null) throw new Forward('unproven-operator', 'SIMILAR TO this pattern');
+  const left = t.term(fields['lexpr'] as Node, scope);
+  const right: Term = { untyped: 'text', constant: { text: regex, start: -1 } };
+  const name = negated ? '!~' : '~';
+  return applyProof(chooseOperator(name, typeOf(left), OID.unknown, t.draft.catalogue), [left, right], t.draft);
+}
+
+/** A pattern with an ESCAPE of its own, as one with the usual backslash; null when there is no such constant. */
+function escapedPattern(t: Translation, node: Node, scope: Scope): Term | null {
+  const call = node['FuncCall'];
+  const path = call === undefined ? null : names(call['funcname']);
+  if (path === null || path[path.length - 1] !== 'like_escape') return null;
+  const [pattern, escape] = list(call?.['args']).map((each) => t.term(each, scope));
+  const isConstant = [pattern, escape].every(
+    (term) => term !== undefined && isUntyped(term) && term.untyped === 'text',
+  );
+  if (!isConstant) throw new Forward('unproven-function', 'LIKE with a computed escape');
+  const [text, char] = [pattern, escape].map((term) => t.draft.bake((term as { constant: Constant }).constant)) as [
+    string,
+    string,
+  ];
+  if (char.length > 1) throw new Forward('unproven-function', 'LIKE with a long escape');
+  let made = '';
+  for (let at = 0; at < text.length; at += 1) {
+    const own = text[at] as string;
+    if (own !== char) made += own === '\\' ? '\\\\' : own;
+    else if (at + 1 === text.length) throw new Forward('literal', 'a pattern that ends with its escape');
+    else {
+      at += 1;
+      made += `\\${text[at]}`;
+    }
+  }
+  return { untyped: 'text', constant: { text: made, start: -1 } };
 }
 
 export function both(t: Translation, fields: Fields, scope: Scope): [Term, Term] {
@@ -124,8 +191,12 @@ function isExact(left: Term, right: Term): boolean {
 
 /** LIKE and ILIKE, as GLOB: the pattern is a constant or a parameter, translated when it is bound. */
 export function like(t: Translation, isCaseless: boolean, negated: boolean, fields: Fields, scope: Scope): Expression {
-  const [left, right] = both(t, fields, scope);
-  if (isUntyped(left) || left.facts.family !== 'text') {
+  const left = t.term(fields['lexpr'] as Node, scope);
+  const right = escapedPattern(t, fields['rexpr'] as Node, scope) ?? t.term(fields['rexpr'] as Node, scope);
+  if (
+    isUntyped(left) ||
+    !(left.facts.family === 'text' || left.facts.family === 'bpchar' || left.facts.family === 'name')
+  ) {
     throw new Forward('unproven-operator', 'LIKE on other than text');
   }
   const writer = isCaseless ? 'ilike' : 'like';
@@ -146,7 +217,12 @@ export function like(t: Translation, isCaseless: boolean, negated: boolean, fiel
   } else {
     const index = parameterIndex(fields['rexpr'] as Node);
     if (index === null || right.facts.family !== 'text') {
-      throw new Forward('unproven-operator', 'LIKE with a computed pattern');
+      const operatorName = `${negated ? '!' : ''}~~${isCaseless ? '*' : ''}`;
+      return applyProof(
+        chooseOperator(operatorName, left.typeOid, right.typeOid, t.draft.catalogue),
+        [left, right],
+        t.draft,
+      );
     }
     pattern = () => t.draft.parameter(index, writer);
   }

@@ -35,6 +35,10 @@ function figureName(node: Node | undefined): FiguredName | null {
       const path = names((fields['typeName'] as Fields)['names']);
       return path === null ? inner : { name: path[path.length - 1] as string, strength: 1 };
     }
+    case 'A_ArrayExpr':
+      return good('array');
+    case 'A_Indirection':
+      return figureName(fields['arg'] as Node);
     case 'CollateClause':
       return figureName(fields['arg'] as Node);
     case 'CoalesceExpr':

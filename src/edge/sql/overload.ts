@@ -178,9 +178,7 @@ export function chooseOperator(name: string, left: number | null, right: number,
 function choose(all: readonly Candidate[], types: readonly number[], catalogue: Catalogue): Candidate | null {
   const exact = all.find((candidate) => candidate.types.every((type, index) => type === types[index]));
   if (exact !== undefined) return exact;
-  let candidates = all.filter((candidate) =>
-    candidate.types.every((type, index) => isCoercible(types[index] as number, type, catalogue)),
-  );
+  let candidates = all.filter((candidate) => accepts(candidate, types, catalogue));
   if (candidates.length <= 1) return candidates[0] ?? null;
   // func_select_candidate().
   const isUnknown = types.map((type) => type === OID.unknown);
@@ -244,8 +242,34 @@ function choose(all: readonly Candidate[], types: readonly number[], catalogue: 
   const known = new Set(types.filter((_, index) => !isUnknown[index]));
   if (known.size !== 1) return null;
   const only = [...known][0] as number;
-  const fitting = candidates.filter((candidate) => candidate.types.every((type) => isCoercible(only, type, catalogue)));
+  const same = types.map(() => only);
+  const fitting = candidates.filter((candidate) => accepts(candidate, same, catalogue));
   return fitting.length === 1 ? (fitting[0] as Candidate) : null;
+}
+
+/** can_coerce_type() for all arguments, with what polymorphic ones have to have in common. */
+function accepts(candidate: Candidate, types: readonly number[], catalogue: Catalogue): boolean {
+  if (!candidate.types.every((type, index) => isCoercible(types[index] as number, type, catalogue))) return false;
+  let element = 0;
+  let array = 0;
+  let range = 0;
+  for (const [index, type] of candidate.types.entries()) {
+    const own = types[index] as number;
+    if (own === OID.unknown) continue;
+    if (type === ANYELEMENT || type === ANYNONARRAY || type === ANYENUM) {
+      if (element !== 0 && element !== own) return false;
+      element = own;
+    } else if (type === ANYARRAY) {
+      if (array !== 0 && array !== own) return false;
+      array = own;
+    } else if (type === ANYRANGE) {
+      if (range !== 0 && range !== own) return false;
+      range = own;
+    }
+  }
+  if (element === 0) return true;
+  if (array !== 0 && elementOf(array, catalogue) !== element) return false;
+  return range === 0 || RANGE_SUBTYPES.get(range) === element;
 }
 
 /** Puts types in place of the polymorphic ones. */

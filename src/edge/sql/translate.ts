@@ -1,6 +1,7 @@
 // Postgres' syntax tree → SQLite expressions with their types, bottom up. What has no rule here is forwarded.
 
 import { OID } from '../../pg/oid.ts';
+import { arrayExpression, indirection } from './array-expressions.ts';
 import { call, sessionValue } from './calls.ts';
 import { caseOf, coalesce, collate, extreme } from './choices.ts';
 import { cast } from './coerce.ts';
@@ -79,6 +80,10 @@ export class Translator implements Translation {
         return this.#parameter(fields);
       case 'TypeCast':
         return this.#cast(fields, scope);
+      case 'A_ArrayExpr':
+        return arrayExpression(this, fields, 0, scope);
+      case 'A_Indirection':
+        return indirection(this, fields, scope);
       case 'A_Expr':
         return operator(this, fields, scope);
       case 'BoolExpr':
@@ -182,6 +187,10 @@ export class Translator implements Translation {
 
   #cast(fields: Fields, scope: Scope): Term {
     const { typeOid, typmod } = this.typeName(fields['typeName'] as Fields);
+    const array = (fields['arg'] as Node)['A_ArrayExpr'];
+    if (array !== undefined && typmod === -1 && this.draft.catalogue.resolveType(typeOid)?.isArray === true) {
+      return arrayExpression(this, array, typeOid, scope);
+    }
     return cast(this.term(fields['arg'] as Node, scope), typeOid, typmod, this.draft);
   }
 

@@ -99,13 +99,19 @@ export function subscript(array: string, subscripts: readonly number[]): string 
   return elements[at] ?? null;
 }
 
-/** `array[from:to]` of one dimension; null is an end that was left out. */
+/** `array[from:to]` of the first dimension; null is an end that was left out. */
 export function arraySlice(array: string, from: number | null, to: number | null): string {
-  const value = oneDimension(parseArray(array));
-  const lower = lowerBound(value);
-  const start = Math.max((from ?? lower) - lower, 0);
-  const end = Math.min((to ?? lower + value.elements.length - 1) - lower + 1, value.elements.length);
-  return made(value.elements.slice(start, Math.max(end, start)));
+  const { dimensions, elements } = parseArray(array);
+  const [first, ...others] = dimensions;
+  if (first === undefined) return '{}';
+  const start = Math.max((from ?? first.lowerBound) - first.lowerBound, 0);
+  const end = Math.min((to ?? first.lowerBound + first.length - 1) - first.lowerBound + 1, first.length);
+  if (start >= end) return '{}';
+  const width = others.reduce((product, { length }) => product * length, 1);
+  return formatArray({
+    dimensions: [{ length: end - start, lowerBound: 1 }, ...others.map(({ length }) => ({ length, lowerBound: 1 }))],
+    elements: elements.slice(start * width, end * width),
+  });
 }
 
 /** ARRAY[…] of printed elements. */

@@ -145,6 +145,8 @@ export const CASTS: Family = {
     { of: 'name::varchar', sql: (a) => a },
     { of: 'bool::text', sql: (a) => `CASE ${a} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END` },
     { of: 'bool::varchar', sql: (a) => `CASE ${a} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END` },
+    { of: 'varbit::bit', sql: (a) => a },
+    { of: 'bit::varbit', sql: (a) => a },
     { of: 'inet::text', js: withMask, isTotal: true },
     { of: 'cidr::text', js: withMask, isTotal: true },
     {

@@ -13,10 +13,22 @@ import { DATES } from './dates.ts';
 import { JSON_FAMILY } from './json.ts';
 import { NETWORK } from './network.ts';
 import { NUMBERS } from './numbers.ts';
+import { PATTERNS } from './patterns.ts';
 import { RANGES } from './ranges.ts';
 import { TEXT } from './text.ts';
 
-export const FAMILIES: readonly Family[] = [NUMBERS, TEXT, BYTES, DATES, JSON_FAMILY, ARRAYS, RANGES, NETWORK, CASTS];
+export const FAMILIES: readonly Family[] = [
+  NUMBERS,
+  TEXT,
+  PATTERNS,
+  BYTES,
+  DATES,
+  JSON_FAMILY,
+  ARRAYS,
+  RANGES,
+  NETWORK,
+  CASTS,
+];
 
 const bySignature = new Map<string, Proof>();
 for (const { rows } of FAMILIES) for (const row of rows) bySignature.set(row.of, row);

@@ -19,8 +19,11 @@ export interface Proof {
   readonly isTotal?: boolean;
   /** Called with NULLs. */
   readonly lax?: boolean;
-  /** What the collation of text operands must be for this to hold. `bytes`: equality of texts is equality of bytes. */
-  readonly collation?: 'bytes' | 'c' | 'ascii-case';
+  /**
+   * What the collation of text operands must be for this to hold. `bytes`: equality of texts is equality of bytes. `ascii`: letters
+   * of ASCII change case as everybody expects; what has others is left to the core.
+   */
+  readonly collation?: 'bytes' | 'c' | 'ascii-case' | 'ascii';
   /** NEED_ bits of plan.ts. */
   readonly needs?: number;
   /** Throws Forward where the proof has conditions on its operands. */
