@@ -152,7 +152,7 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ['SELECT id FROM numbers WHERE eight = amount ORDER BY id', 'may-fail'],
   ['SELECT id FROM documents d JOIN parents p ON true ORDER BY doc', 'unproven-type'],
   ["SELECT to_char(amount, '999') FROM numbers", 'unproven-function'],
-  ['SELECT initcap(t) FROM texts', 'collation'],
+  ['SELECT initcap(d) FROM texts', 'collation'],
   ['SELECT 1 / 0.0::float8', 'may-fail'],
   ['SELECT sqrt(-1.0::float8)', 'may-fail'],
   ['SELECT make_date(2023, 2, 29)', 'may-fail'],

@@ -96,19 +96,25 @@ function declaredAt(signature: Signature, index: number): number {
   return signature.parameters[Math.min(index, signature.parameters.length - 1)] as number;
 }
 
+const C_OID = 950;
+const POSIX_OID = 951;
+
 /** Checks the collation; gives what has to be made of the SQL for it. */
 function collated(proof: Proof, operands: readonly Expression[], draft: Draft): (sql: string) => string {
   const asIs = (sql: string): string => sql;
   if (proof.collation === undefined) return asIs;
   const collation: Collation | 'conflict' | null = mergeCollations(operands);
   if (proof.collation === 'bytes') requireDeterministic(collation);
-  else if (proof.collation === 'c' || collation === null || collation === 'conflict' || collation.isC)
-    requireC(collation);
-  else if (collation.oid === DEFAULT_COLLATION && draft.shadows.isCaseAscii) {
+  else if (proof.collation === 'c') requireC(collation);
+  else if (collation === null || collation === 'conflict') throw new Forward('collation', 'the collation is ambiguous');
+  else if (collation.oid !== C_OID && collation.oid !== POSIX_OID) {
+    if (collation.oid !== DEFAULT_COLLATION || !draft.shadows.isCaseAscii) {
+      throw new Forward('collation', 'letters change case by a locale');
+    }
     if (proof.collation === 'ascii') return asIs;
     draft.mayFail = true;
     return (sql) => `skerry_${sql}`;
-  } else throw new Forward('collation', 'letters change case by a locale');
+  }
   return asIs;
 }
 

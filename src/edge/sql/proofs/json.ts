@@ -225,10 +225,16 @@ function arrayLength(json: Json): number {
   return json.length;
 }
 
-function stripped(json: Json): Json {
-  if (isJsonArray(json)) return json.map(stripped);
+/** Without members that are null; with `inArrays` also without such elements. */
+function stripped(json: Json, inArrays: boolean): Json {
+  if (isJsonArray(json)) {
+    const kept = inArrays ? json.filter((each) => each !== null) : json;
+    return kept.map((each) => stripped(each, inArrays));
+  }
   if (!isJsonObject(json)) return json;
-  return new Map([...json].filter(([, value]) => value !== null).map(([key, value]) => [key, stripped(value)]));
+  return new Map(
+    [...json].filter(([, value]) => value !== null).map(([key, value]) => [key, stripped(value, inArrays)]),
+  );
 }
 
 function pretty(json: Json, indent: string): string {
@@ -242,8 +248,6 @@ function pretty(json: Json, indent: string): string {
   const members = [...json].map(([key, value]) => `${inner}${quoteJson(key)}: ${pretty(value, inner)}`);
   return members.length === 0 ? `{\n${indent}}` : `{\n${members.join(',\n')}\n${indent}}`;
 }
-
-const jsonb = (then: (json: Json) => Json) => (text: string) => formatJson(then(parseJson(text)));
 
 export const JSON_FAMILY: Family = {
   title: 'JSON',
@@ -321,7 +325,11 @@ export const JSON_FAMILY: Family = {
       },
       raises: true,
     },
-    { of: 'jsonb_strip_nulls(jsonb)', js: jsonb(stripped) },
+    { of: 'jsonb_strip_nulls(jsonb)', js: (json: string) => formatJson(stripped(parseJson(json), false)) },
+    {
+      of: 'jsonb_strip_nulls(jsonb,bool)',
+      js: (json: string, inArrays = false) => formatJson(stripped(parseJson(json), inArrays)),
+    },
     { of: 'jsonb_pretty(jsonb)', js: (json: string) => pretty(parseJson(json), '') },
     { of: 'json -> text', js: jsonPart },
     { of: 'json -> int4', js: jsonPart },
