@@ -9,6 +9,7 @@ import { bootstrap } from './bootstrap.ts';
 import { catchUp } from './catch-up.ts';
 import { edgeRead } from './edge-read.ts';
 import { fanOut } from './fan-out.ts';
+import { kv } from './kv.ts';
 import type { Bench, BenchContext } from './lib/bench.ts';
 import { renderJson, renderTable } from './lib/report.ts';
 import { propagation } from './propagation.ts';
@@ -25,6 +26,7 @@ const BENCHES: readonly Bench[] = [
   start,
   apply,
   proxy,
+  kv,
 ];
 
 const USAGE = `Usage: npm run bench -- NAME [options]

@@ -24,6 +24,8 @@ const STOP_TIMEOUT_MS = 15_000;
 /** A role that runs in a process of its own. */
 export interface RoleProcess {
   readonly name: string;
+  /** Its folder. */
+  readonly dir: string;
   readonly pid: number;
   readonly port: number;
   readonly httpPort: number;
@@ -200,6 +202,7 @@ interface SpawnOptions extends Ports {
 
 class SpawnedRole implements RoleProcess {
   readonly name: string;
+  readonly dir: string;
   readonly port: number;
   readonly httpPort: number;
   readonly #context: BenchContext;
@@ -211,6 +214,7 @@ class SpawnedRole implements RoleProcess {
     this.#context = context;
     this.#options = options;
     this.name = options.own.name;
+    this.dir = join(options.folder, this.name);
     this.port = options.port;
     this.httpPort = options.httpPort;
     this.#logFile = join(options.folder, `${this.name}.log`);

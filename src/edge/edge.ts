@@ -472,7 +472,7 @@ class EdgeServer implements Edge {
         collect: async () => await this.#readers?.collect(),
         stopping: () => this.#stopping,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
-        kv: (request, url) => answerKv(kv, request, url),
+        kv: (request, path) => answerKv(kv, request, path),
         access: new HttpAccess({ crypto, log }, { verifiers, trustLoopback, ...certificates, ...HTTP_OPEN }),
       }),
     });

@@ -23,7 +23,7 @@ export interface HttpHandlerDeps {
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
   /** Answers what is below /kv/. */
-  readonly kv: (request: Request, url: URL) => Promise<Response>;
+  readonly kv: (request: Request, path: string) => Response | Promise<Response>;
   /** Made with `HTTP_OPEN`. */
   readonly access: HttpAccess;
 }
@@ -34,35 +34,51 @@ export const HTTP_OPEN = {
   openOnLoopback: new Set(['/status', '/metrics', '/checksum'].flatMap((path) => [`GET ${path}`, `HEAD ${path}`])),
 };
 
-export function createHttpHandler(deps: HttpHandlerDeps): (request: Request, peer: HttpPeer) => Promise<Response> {
-  return async (request, peer) => {
-    const url = new URL(request.url);
-    const refusal = await deps.access.refusal(`${request.method} ${url.pathname}`, request, peer);
-    if (refusal !== null) return refusal;
-    if (url.pathname.startsWith(KV_PATH)) return await deps.kv(request, url);
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return problem(405, 'method-not-allowed', `${request.method} is not possible here`);
-    }
-    if (url.pathname === '/healthz') return healthz(deps);
-    switch (url.pathname) {
-      case '/status':
-        await deps.collect();
-        return Response.json(edgeStatus(deps));
-      case '/metrics':
-        await deps.collect();
-        return new Response(deps.metrics.render(), {
-          headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
-        });
-      case '/checksum':
-        return await checksum(deps, url.searchParams.get('at'));
-      default:
-        return problem(
-          404,
-          'not-found',
-          `no such page: ${url.pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
-        );
-    }
+export function createHttpHandler(
+  deps: HttpHandlerDeps,
+): (request: Request, peer: HttpPeer) => Response | Promise<Response> {
+  const answer = (request: Request, path: string): Response | Promise<Response> =>
+    path.startsWith(KV_PATH) ? deps.kv(request, path) : answerPage(deps, request);
+  return (request, peer) => {
+    const path = pathOf(request.url);
+    const end = path.indexOf('?');
+    const route = `${request.method} ${end < 0 ? path : path.slice(0, end)}`;
+    const refusal = deps.access.refusal(route, request, peer);
+    if (refusal === null) return answer(request, path);
+    return refusal.then((refused) => refused ?? answer(request, path));
   };
+}
+
+/** Path and query of an absolute URL, without taking it apart. */
+function pathOf(url: string): string {
+  return url.slice(url.indexOf('/', url.indexOf('//') + 2));
+}
+
+async function answerPage(deps: HttpHandlerDeps, request: Request): Promise<Response> {
+  const { pathname, searchParams } = new URL(request.url);
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return problem(405, 'method-not-allowed', `${request.method} is not possible here`);
+  }
+  switch (pathname) {
+    case '/healthz':
+      return healthz(deps);
+    case '/status':
+      await deps.collect();
+      return Response.json(edgeStatus(deps));
+    case '/metrics':
+      await deps.collect();
+      return new Response(deps.metrics.render(), {
+        headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+      });
+    case '/checksum':
+      return await checksum(deps, searchParams.get('at'));
+    default:
+      return problem(
+        404,
+        'not-found',
+        `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
+      );
+  }
 }
 
 export function edgeStatus(deps: HttpHandlerDeps): RoleStatus {

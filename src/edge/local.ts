@@ -96,6 +96,11 @@ export class LocalEngine {
     return this.position >= lsn;
   }
 
+  /** The next read takes a new snapshot, in this turn already. */
+  renew(): void {
+    this.#leave();
+  }
+
   script(text: string, settings: SessionSettings): Script {
     if (!this.#enter()) return wholeScript(text, NOT_READY_PLAN);
     try {
@@ -253,7 +258,9 @@ export class PreparedPlan {
   readonly fast: boolean;
   /** NEED_ bits of all columns when all are sent as text. */
   readonly textNeeds: number;
+  readonly #reader: ReplicaReader;
   readonly #statement: Statement;
+  #whole: Statement | null = null;
   readonly #text: readonly ColumnWriter[];
   readonly #binary: readonly (ColumnWriter | null)[];
   #textDescription: Buffer | null = null;
@@ -264,6 +271,7 @@ export class PreparedPlan {
     this.plan = plan;
     this.fast = plan.lane === 'fast';
     this.textNeeds = plan.columns.reduce((needs, column) => needs | column.textNeeds, 0);
+    this.#reader = reader;
     this.#statement = prepareGuarded(plan, reader);
     this.#text = plan.columns.map((column) => columnWriter(column, 0, lookup) as ColumnWriter);
     this.#binary = plan.columns.map((column) => columnWriter(column, 1, lookup));
@@ -322,6 +330,22 @@ export class PreparedPlan {
     }
   }
 
+  /** Runs it for somebody who waits for all of it anyway; null when it gives more rows, or SQLite refused. */
+  readAll(values: BoundValues, rowsMax: number): SqliteValue[][] | null {
+    try {
+      if (this.plan.rowsMax !== null && this.plan.rowsMax <= FAST_ROWS_MAX) return this.#statement.all(values);
+      // The statement of the fast lane stops after so many rows.
+      this.#whole ??= this.#reader.sqlite.prepare(this.plan.sql);
+      const rows: SqliteValue[][] = [];
+      for (const row of this.#whole.iterate(values)) {
+        if (rows.push(row) > rowsMax) return null;
+      }
+      return rows;
+    } catch {
+      return null;
+    }
+  }
+
   writers(formats: readonly number[]): readonly ColumnWriter[] {
     if (isAll(formats, 0)) return this.#text;
     if (isAll(formats, 1)) return this.#binary as readonly ColumnWriter[];
@@ -332,6 +356,7 @@ export class PreparedPlan {
 
   finalize(): void {
     this.#statement.finalize();
+    this.#whole?.finalize();
   }
 }
 

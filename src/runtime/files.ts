@@ -136,3 +136,8 @@ function unusable(path: string, error: unknown): Fault {
     cause: error,
   });
 }
+
+/** A number that differs when another file stands at the path (its inode); 0 when there is none. */
+export function fileIdentity(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? 0;
+}

@@ -1,7 +1,7 @@
 // HTTP on Bun.serve and fetch, behind the seam of base/http.ts; HTTPS in https.ts.
 
 import { describeError, Fault } from '../base/fault.ts';
-import type { Http, HttpServer } from '../base/http.ts';
+import type { Http, HttpPeer, HttpServer } from '../base/http.ts';
 import { isLoopbackAddress, serveHttps } from './https.ts';
 
 // Answers here are small, and the largest request is a JSON document; snapshots only flow outwards.
@@ -16,6 +16,8 @@ export const bunHttp: Http = {
         throw listenFault(host, port, error);
       });
     }
+    // Asking for each request's address would cost more than many an answer.
+    const isLocal = isLoopbackAddress(host);
     const server = (() => {
       try {
         return Bun.serve({
@@ -25,12 +27,12 @@ export const bunHttp: Http = {
           // A snapshot may take longer to start than Bun's 10 s of silence.
           idleTimeout: 120,
           maxRequestBodySize: options.bodyBytesMax ?? BODY_BYTES_MAX,
-          async fetch(request, self) {
-            const address = self.requestIP(request)?.address ?? '';
+          fetch(request, self) {
             try {
-              return await options.handle(request, { address, isLoopback: isLoopbackAddress(address), tls: null });
+              const answer = options.handle(request, isLocal ? HERE : peerOf(self.requestIP(request)?.address ?? ''));
+              return answer instanceof Promise ? answer.catch(failed) : answer;
             } catch (error) {
-              return Response.json({ error: describeError(error) }, { status: 500 });
+              return failed(error);
             }
           },
         });
@@ -79,6 +81,16 @@ export const bunHttp: Http = {
     }
   },
 };
+
+const HERE: HttpPeer = { address: '127.0.0.1', isLoopback: true, tls: null };
+
+function peerOf(address: string): HttpPeer {
+  return { address, isLoopback: isLoopbackAddress(address), tls: null };
+}
+
+function failed(error: unknown): Response {
+  return Response.json({ error: describeError(error) }, { status: 500 });
+}
 
 function listenFault(host: string, port: number, error: unknown): Fault {
   const text = describeError(error);

@@ -36,13 +36,16 @@ export class HttpAccess {
     this.#rules = rules;
   }
 
-  /** Null when the peer may have it; else the answer to give. `route` is method and path. */
-  async refusal(route: string, request: Request, peer: HttpPeer): Promise<Response | null> {
+  /** Null when the peer may have it for certain; else a promise of the answer to give, or of null. `route` is method and path. */
+  refusal(route: string, request: Request, peer: HttpPeer): Promise<Response | null> | null {
     const { openToAll, openOnLoopback, trustLoopback } = this.#rules;
-    if (openToAll.has(route)) return null;
     if (peer.isLoopback && (trustLoopback || openOnLoopback.has(route))) return null;
+    if (openToAll.has(route) || (peer.tls !== null && this.#hasCertificate(peer))) return null;
+    return this.#withoutCertificate(route, request, peer);
+  }
+
+  async #withoutCertificate(route: string, request: Request, peer: HttpPeer): Promise<Response | null> {
     if (!peer.isLoopback && peer.tls === null) return refused(403, 'requests from other machines must use https', {});
-    if (this.#hasCertificate(peer)) return null;
     const needsCertificate = this.#rules.requireCertificates === true && !peer.isLoopback;
     if (!needsCertificate && (await this.#knowsPassword(request))) return null;
     this.#log.info('http.refused', { remote: peer.address, route: route.slice(0, 200), reason: peer.tls?.reason });

@@ -14,7 +14,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { Fault } from '../../base/fault.ts';
 import type { ReplicaFeed } from '../../contracts/replica-feed.ts';
-import { formatLsn, type Lsn, parseLsn } from '../../pg/lsn.ts';
+import { type Epoch, formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../../pg/lsn.ts';
 import { OID } from '../../pg/oid.ts';
 import { isCoreAway } from '../faults.ts';
 import type { LocalEngine } from '../local.ts';
@@ -40,9 +40,40 @@ const WAIT_MS_MAX = 60_000;
 
 export const KV_PATH = '/kv/';
 
-/** Answers one request below `/kv/`. Never rejects: what is wrong is in the answer. */
-export async function answerKv(deps: KvHttpDeps, request: Request, url: URL): Promise<Response> {
+const WAIT_HEADER = 'skerry-wait-for';
+
+/**
+ * Answers one request below `/kv/`; `path` is the URL behind the host. Never rejects: what is wrong is in the answer. A row that is here is
+ * answered at once, without a promise: that is what an edge is asked for thousands of times a second.
+ */
+export function answerKv(deps: KvHttpDeps, request: Request, path: string): Response | Promise<Response> {
+  if (request.method !== 'GET' || path.includes('?') || path.endsWith('/') || request.headers.has(WAIT_HEADER)) {
+    return answerAny(deps, request);
+  }
   try {
+    const [name, ...key] = path.slice(KV_PATH.length).split('/').map(decodeSegment);
+    if (key.length === 0) return answerAny(deps, request);
+    const table = deps.rows.table(name as string);
+    const found = deps.rows.get(table, key);
+    if (found instanceof Promise) return found.then((row) => rowOrNone(deps, request, table, row)).catch(problemOf);
+    return rowOrNone(deps, request, table, found);
+  } catch (error) {
+    return problemOf(error);
+  }
+}
+
+function rowOrNone(deps: KvHttpDeps, request: Request, table: KvTable, row: KvRow | null): Response {
+  if (row === null) throw unknownKey(table);
+  return answerRow(deps, request, null, table, row);
+}
+
+function unknownKey(table: KvTable): KvFault {
+  return new KvFault(404, 'key-unknown', `${table.label} has no row with that key`);
+}
+
+async function answerAny(deps: KvHttpDeps, request: Request): Promise<Response> {
+  try {
+    const url = new URL(request.url);
     const segments = url.pathname.slice(KV_PATH.length).split('/').map(decodeSegment);
     const table = deps.rows.table(segments[0] as string);
     const waited = await waitAsAsked(deps, request, url);
@@ -68,14 +99,14 @@ async function oneRow(
     case 'HEAD': {
       const found = deps.rows.get(table, key);
       const row = found instanceof Promise ? await found : found;
-      if (row === null) throw new KvFault(404, 'key-unknown', `${table.label} has no row with that key`);
-      return answerRow(deps, request, url, table, row);
+      if (row === null) throw unknownKey(table);
+      return answerRow(deps, request, url.searchParams.get('column'), table, row);
     }
     case 'PUT':
       return await put(deps, request, url, table, key);
     case 'DELETE': {
       const lsn = await deps.rows.delete(table, key, conditionOf(request));
-      if (lsn === null) throw new KvFault(404, 'key-unknown', `${table.label} has no row with that key`);
+      if (lsn === null) throw unknownKey(table);
       return new Response(null, { status: 204, headers: await writtenHeaders(deps, lsn) });
     }
     default:
@@ -83,18 +114,18 @@ async function oneRow(
   }
 }
 
-function answerRow(deps: KvHttpDeps, request: Request, url: URL, table: KvTable, row: KvRow): Response {
-  const digest = deps.rows.digest(row);
+function answerRow(deps: KvHttpDeps, request: Request, column: string | null, table: KvTable, row: KvRow): Response {
+  const json = rowJson(row);
+  const digest = deps.rows.digest(json);
   const headers: Record<string, string> = positionHeaders(deps, deps.engine.position);
-  headers['etag'] = etagOf(deps.engine.position, digest);
+  headers['etag'] = etagOf(headers['skerry-lsn'] as string, digest);
   const known = request.headers.get('if-none-match');
   if (known !== null && (known.trim() === '*' || digestsIn(known).includes(digest))) {
     return new Response(null, { status: 304, headers });
   }
-  const column = url.searchParams.get('column');
   if (column === null) {
     headers['content-type'] = 'application/json';
-    return new Response(rowJson(row), { headers });
+    return new Response(json, { headers });
   }
   const at = row.columns.findIndex(({ name }) => name === column);
   if (at < 0) throw new KvFault(400, 'column-unknown', `${table.label} has no column ${column}`);
@@ -117,7 +148,7 @@ async function put(
   const values = column === null ? { json: jsonText(body) } : { column, bytes: body };
   const { value, lsn } = await deps.rows.put(table, key, values, conditionOf(request));
   const headers = await writtenHeaders(deps, lsn);
-  headers['etag'] = etagOf(lsn, deps.rows.digest(value.row));
+  headers['etag'] = etagOf(headers['skerry-lsn'] as string, deps.rows.digest(rowJson(value.row)));
   return new Response(null, { status: value.created ? 201 : 204, headers });
 }
 
@@ -178,7 +209,7 @@ function answerRows(deps: KvHttpDeps, rows: readonly (KvRow | null)[], more: str
 
 /** Null when the PoP is where the request wants it; else what to say. */
 async function waitAsAsked(deps: KvHttpDeps, request: Request, url: URL): Promise<Response | null> {
-  const wanted = url.searchParams.get('wait-for') ?? request.headers.get('skerry-wait-for');
+  const wanted = url.searchParams.get('wait-for') ?? request.headers.get(WAIT_HEADER);
   if (wanted === null) return null;
   const lsn = positionIn(deps, wanted);
   const waitMs = wholeOf(url.searchParams.get('wait-ms'), 'wait-ms', WAIT_MS_DEFAULT, WAIT_MS_MAX);
@@ -204,11 +235,21 @@ function positionIn(deps: KvHttpDeps, text: string): Lsn {
   return token.lsn;
 }
 
+/** The texts of one position serve many answers. */
+let lastPosition: {
+  readonly lsn: Lsn;
+  readonly epoch: Epoch | null;
+  readonly text: string;
+  readonly token: string | null;
+} = { lsn: LSN_ZERO, epoch: null, text: formatLsn(LSN_ZERO), token: null };
+
 function positionHeaders(deps: KvHttpDeps, lsn: Lsn): Record<string, string> {
   const { epoch } = deps.feed.current;
-  const headers: Record<string, string> = { 'skerry-lsn': formatLsn(lsn) };
-  if (epoch !== null) headers['skerry-token'] = formatToken({ epoch, lsn });
-  return headers;
+  if (lsn !== lastPosition.lsn || epoch !== lastPosition.epoch) {
+    lastPosition = { lsn, epoch, text: formatLsn(lsn), token: epoch === null ? null : formatToken({ epoch, lsn }) };
+  }
+  const { text, token } = lastPosition;
+  return token === null ? { 'skerry-lsn': text } : { 'skerry-lsn': text, 'skerry-token': token };
 }
 
 /** Waits for the write to arrive here, so that the next read at this PoP has it. */
@@ -226,8 +267,8 @@ function conditionOf(request: Request): KvCondition {
   throw new KvFault(400, 'condition-unknown', 'If-None-Match of a write can only be *', 'use If-Match with an ETag');
 }
 
-function etagOf(lsn: Lsn, digest: string): string {
-  return `"${formatLsn(lsn)}.${digest}"`;
+function etagOf(lsn: string, digest: string): string {
+  return `"${lsn}.${digest}"`;
 }
 
 /** Digests of all ETags in a header. */

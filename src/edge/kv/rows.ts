@@ -38,6 +38,8 @@ export interface KvTable {
   /** Quoted, for the core. */
   readonly sqlName: string;
   readonly sqlColumns: string;
+  /** The row with the key $1…. */
+  readonly sqlGet: string;
 }
 
 export interface KvRow {
@@ -119,13 +121,19 @@ export class KvRows {
       throw new KvFault(400, 'key-missing', `${name} has no primary key`, 'ask for its rows by SQL');
     }
     const columns = image.columns.filter(({ replicated }) => replicated);
+    const sqlName = quoteQualified(schema, table);
+    const sqlColumns = columns.map((column) => quoteIdentifier(column.name)).join(', ');
+    const sqlKey = (keys as ColumnImage[])
+      .map((column, index) => `${quoteIdentifier(column.name)} = $${index + 1}`)
+      .join(' AND ');
     const made: KvTable = {
       label: name,
       image,
       keys: keys as ColumnImage[],
       columns,
-      sqlName: quoteQualified(schema, table),
-      sqlColumns: columns.map((column) => quoteIdentifier(column.name)).join(', '),
+      sqlName,
+      sqlColumns,
+      sqlGet: `SELECT ${sqlColumns} FROM ${sqlName} WHERE ${sqlKey}`,
     };
     this.#tables.set(name, made);
     return made;
@@ -134,11 +142,7 @@ export class KvRows {
   /** The row with this key, null when there is none. Throws KvFault; rejects with a Fault when only the core knows and it is away. */
   get(table: KvTable, key: readonly string[]): KvRow | null | Promise<KvRow | null> {
     requireWholeKey(table, key);
-    const condition = table.keys
-      .map((column, index) => `${quoteIdentifier(column.name)} = $${index + 1}`)
-      .join(' AND ');
-    const sql = `SELECT ${table.sqlColumns} FROM ${table.sqlName} WHERE ${condition}`;
-    const local = this.#local(table, sql, key);
+    const local = this.#local(table, table.sqlGet, key);
     if (local !== null) return local[0] ?? null;
     return this.#core(table, key).then((rows) => rows[0] ?? null);
   }
@@ -245,14 +249,14 @@ export class KvRows {
     return written.lsn;
   }
 
-  /** Short, the same for the same content whichever PoP is asked. */
-  digest(row: KvRow): string {
-    const hash = this.#deps.crypto.sha256(Buffer.from(JSON.stringify(row.texts)));
+  /** Short, the same for the same content whichever PoP is asked. `json` is the row's `rowJson`. */
+  digest(json: string): string {
+    const hash = this.#deps.crypto.sha256(Buffer.from(json));
     return Buffer.from(hash.subarray(0, DIGEST_BYTES)).toString('base64url');
   }
 
   #meets(condition: KvCondition, row: KvRow): boolean {
-    return 'is' in condition ? condition.is !== 'absent' : condition.digests.includes(this.digest(row));
+    return 'is' in condition ? condition.is !== 'absent' : condition.digests.includes(this.digest(rowJson(row)));
   }
 
   /** Null when the core has to answer. */
