@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { RoleStatus } from '../contracts/health.ts';
-import { type Row, tableLines, tableSentence } from './live-table.ts';
+import { type ProxyRow, type Row, tableLines, tableSentence } from './live-table.ts';
 
 const STATUS: RoleStatus = {
   role: 'edge',
@@ -33,20 +33,31 @@ function row(change: Partial<RoleStatus> | null, more: Partial<Row> = {}): Row {
   };
 }
 
+const proxy: ProxyRow = {
+  url: 'postgres://a@127.0.0.1:6432/a',
+  status: { state: 'serving', clients: 12, waiting: 0, queriesPerSecond: 1234.4 },
+  reason: '',
+  restarts: 0,
+};
+
 describe('the live table', () => {
   test('has a line for the core and one for each place, with numbers to the right', () => {
     expect(
-      tableLines({ corePosition: '0/16B4748', rows: [row({}), row(null, { name: 'edge-1', restarts: 2 })] }, 200),
+      tableLines(
+        { corePosition: '0/16B4748', proxy, rows: [row({}), row(null, { name: 'edge-1', restarts: 2 })] },
+        200,
+      ),
     ).toEqual([
-      '                       state      position   behind     lag       rows  answers/s  address',
+      '                       state      position    behind     lag       rows  answers/s  address',
       'core                   serving    0/16B4748',
-      'edge-0                 streaming  0/16B3748  4096 B  1.3 ms  1,234,567         13  postgres://a@127.0.0.1:6500/a',
-      'edge-1 (restarted 2×)  away                                                        no answer',
+      'proxy                  serving    12 clients                                 1,234  postgres://a@127.0.0.1:6432/a',
+      'edge-0                 streaming  0/16B3748   4096 B  1.3 ms  1,234,567         13  postgres://a@127.0.0.1:6500/a',
+      'edge-1 (restarted 2×)  away                                                         no answer',
     ]);
   });
 
   test.each([40, 41, 80])('is never wider than %i columns', (columns) => {
-    const lines = tableLines({ corePosition: null, rows: [row({}), row(null)] }, columns);
+    const lines = tableLines({ corePosition: null, proxy, rows: [row({}), row(null)] }, columns);
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
   });
 
@@ -57,12 +68,15 @@ describe('the live table', () => {
     [65_000, '65 s'],
     [null as unknown as number, ''], // Infinity in JSON: it never was equal to its upstream.
   ])('lag %p is shown as %p', (lagMs, text) => {
-    expect(tableSentence({ corePosition: '0/1', rows: [row({ lagMs }, { answersPerSecond: null })] })).toBe(
-      `core 0/1 | edge-0 0/16B3748 lag ${text} rows 1234567`,
+    expect(tableSentence({ corePosition: '0/1', proxy, rows: [row({ lagMs }, { answersPerSecond: null })] })).toBe(
+      `core 0/1 | proxy 12 clients 1234/s | edge-0 0/16B3748 lag ${text} rows 1234567`,
     );
   });
 
   test('says in one line who is away', () => {
-    expect(tableSentence({ corePosition: null, rows: [row(null)] })).toBe('core away | edge-0 away (no answer)');
+    const away = { ...proxy, status: null, reason: 'killed' };
+    expect(tableSentence({ corePosition: null, proxy: away, rows: [row(null)] })).toBe(
+      'core away | proxy away (killed) | edge-0 away (no answer)',
+    );
   });
 });

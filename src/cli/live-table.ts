@@ -18,7 +18,22 @@ export interface Row {
 export interface TableView {
   /** The core's position, or null when it does not answer. */
   readonly corePosition: string | null;
+  readonly proxy: ProxyRow;
   readonly rows: readonly Row[];
+}
+
+/** The proxy in front of the core; it holds no rows. */
+export interface ProxyRow {
+  readonly url: string;
+  /** Null when it does not answer. */
+  readonly status: {
+    readonly state: string;
+    readonly clients: number;
+    readonly waiting: number;
+    readonly queriesPerSecond: number;
+  } | null;
+  readonly reason: string;
+  readonly restarts: number;
 }
 
 const HEADER = ['', 'state', 'position', 'behind', 'lag', 'rows', 'answers/s', 'address'];
@@ -26,7 +41,12 @@ const RIGHT_ALIGNED = new Set([3, 4, 5, 6]);
 
 /** Lines no wider than `columns`. */
 export function tableLines(view: TableView, columns: number): string[] {
-  const cells = [HEADER, coreCells(view), ...view.rows.map((row) => rowCells(row, view.corePosition))];
+  const cells = [
+    HEADER,
+    coreCells(view),
+    proxyCells(view.proxy),
+    ...view.rows.map((row) => rowCells(row, view.corePosition)),
+  ];
   const widths = HEADER.map((_, index) => Math.max(...cells.map((row) => (row[index] ?? '').length)));
   return cells.map((row) =>
     row
@@ -46,11 +66,25 @@ export function tableSentence(view: TableView): string {
       ? `${row.name} away (${row.reason})`
       : `${row.name} ${row.status.position} lag ${lagText(row.status)} rows ${row.status.rows}${row.answersPerSecond === null || row.status.role === 'relay' ? '' : ` ${Math.round(row.answersPerSecond)}/s`}`,
   );
-  return `core ${view.corePosition ?? 'away'} | ${parts.join(' | ')}`;
+  const { status, reason } = view.proxy;
+  const proxy =
+    status === null ? `away (${reason})` : `${clientsText(status)} ${Math.round(status.queriesPerSecond)}/s`;
+  return `core ${view.corePosition ?? 'away'} | proxy ${proxy} | ${parts.join(' | ')}`;
 }
 
 function coreCells(view: TableView): string[] {
   return ['core', view.corePosition === null ? 'away' : 'serving', view.corePosition ?? '', '', '', '', '', ''];
+}
+
+function proxyCells({ url, status, reason, restarts }: ProxyRow): string[] {
+  const name = restarts === 0 ? 'proxy' : `proxy (restarted ${restarts}×)`;
+  if (status === null) return [name, 'away', '', '', '', '', '', reason];
+  return [name, status.state, clientsText(status), '', '', '', grouped(Math.round(status.queriesPerSecond)), url];
+}
+
+function clientsText({ clients, waiting }: { readonly clients: number; readonly waiting: number }): string {
+  const word = clients === 1 ? 'client' : 'clients';
+  return `${clients} ${word}${waiting === 0 ? '' : `, ${waiting} wait`}`;
 }
 
 function rowCells(row: Row, corePosition: string | null): string[] {

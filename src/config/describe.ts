@@ -1,6 +1,6 @@
 // Prints the option table: the sample file, the reference page.
 
-import { envName, fileKey, flagName, type Group, isTable, type Option } from './define.ts';
+import { envName, fileKey, flagName, type Group, isTable, type Option, type TableOption } from './define.ts';
 
 type Groups = Readonly<Record<string, Group>>;
 
@@ -102,6 +102,28 @@ function sizeText(bytes: number): string {
   return `${bytes}B`;
 }
 
+function written(option: Option<unknown>, value: unknown): unknown {
+  if (option.typeText === 'duration') return `${String(value)}ms`;
+  return option.typeText === 'size' ? `${String(value)}B` : value;
+}
+
+/** Rows by name, as the file has them. */
+function tableValue(table: TableOption<unknown>, value: unknown): Record<string, unknown> {
+  const rows = value instanceof Map ? [...(value as Map<string, object>)] : Object.entries(value as object);
+  return Object.fromEntries(
+    rows.map(([name, row]) => [
+      name,
+      Object.fromEntries(
+        Object.entries(row as object).map(([field, cell]) => {
+          const option = table.fields[field];
+          if (option === undefined) throw new Error(`no field ${field}`);
+          return [fileKey(field), written(option, cell)];
+        }),
+      ),
+    ]),
+  );
+}
+
 /** A file with exactly these values, which `loadConfig` reads back: how `skerry up` tells its children what to do. */
 export function configFile(
   groups: Groups,
@@ -115,12 +137,7 @@ export function configFile(
     for (const [name, value] of Object.entries(slice)) {
       const option = group.options[name];
       if (option === undefined) throw new Error(`no option ${groupName}.${name}`);
-      const text =
-        option.typeText === 'duration'
-          ? `${String(value)}ms`
-          : option.typeText === 'size'
-            ? `${String(value)}B`
-            : value;
+      const text = isTable(option) ? tableValue(option, value) : written(option, value);
       // JSON is YAML: no text can break out of its quotes.
       lines.push(`  ${fileKey(name)}: ${JSON.stringify(text)}`);
     }

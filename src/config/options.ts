@@ -60,7 +60,7 @@ const up = {
       min: 1024,
       max: 65_000,
       default: 6400,
-      help: 'Moves all ports together: core +40, relay +50 and +51, edge i +100+10i and +101+10i.',
+      help: 'Moves all ports together: proxy +32 (read only +33, HTTP +34), core +40, relay +50 and +51, edge i +100+10i and +101+10i.',
     }),
     tls: flag({
       default: false,
@@ -79,7 +79,7 @@ const up = {
     }),
     hungTimeoutMs: duration({
       default: 30_000,
-      help: 'A relay or edge that has served and does not answer on its HTTP port for so long is killed and started again; 0 is never.',
+      help: 'A proxy, relay or edge that has served and does not answer on its HTTP port for so long is killed and started again; 0 is never.',
     }),
   },
 } satisfies Group;

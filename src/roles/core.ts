@@ -23,6 +23,8 @@ export interface EmbeddedCoreOptions {
   /** Absolute path of the folder of `skerry up`. */
   readonly dir: string;
   readonly port: number;
+  /** Where else its password is good: the proxy's ports. */
+  readonly morePorts: readonly number[];
   readonly ephemeral: boolean;
   readonly createPassword: () => string;
   readonly stopTimeoutMs: number;
@@ -55,7 +57,8 @@ export async function prepareEmbeddedCore(options: EmbeddedCoreOptions): Promise
     await initPostgres({ programs, dataDir, user, superuser: CORE_NAME, password, sync: !options.ephemeral });
   else await stopPostmaster(dataDir, options.stopTimeoutMs); // Left behind by a crash of ours: two must not serve one folder.
   const passFile = `${options.dir}/pgpass`;
-  writePrivate(passFile, `127.0.0.1:${options.port}:*:${CORE_NAME}:${password}\n`);
+  const lines = [options.port, ...options.morePorts].map((port) => `127.0.0.1:${port}:*:${CORE_NAME}:${password}\n`);
+  writePrivate(passFile, lines.join(''));
   return {
     unit: coreUnit(options, programs, folder, user),
     url: `postgres://${CORE_NAME}:${encodeURIComponent(password)}@127.0.0.1:${options.port}/${CORE_NAME}`,

@@ -8,7 +8,8 @@ import { loadConfig } from '../config/load.ts';
 import { GROUPS } from '../config/options.ts';
 import { readTextFile } from '../runtime/files.ts';
 import { readSecretFile } from './secrets.ts';
-import type { Place, World } from './world.ts';
+import type { ProxyStatus } from './proxy.ts';
+import type { Place, ProxyPlace, World } from './world.ts';
 
 // A role answers from memory; one that needs longer has a problem that its row should show.
 const STATUS_TIMEOUT_MS = 2_000;
@@ -36,6 +37,24 @@ export async function askStatus(world: World, http: Http, clock: Clock): Promise
       }
     }),
   );
+}
+
+/** The proxy's; null when it does not answer. */
+export interface ProxyPlaceStatus {
+  readonly place: ProxyPlace;
+  readonly status: ProxyStatus | null;
+  readonly reason: string;
+}
+
+export async function askProxy(world: World, http: Http): Promise<ProxyPlaceStatus> {
+  const place = world.proxy;
+  try {
+    const response = await http.request(`${place.http}/status`, { timeoutMs: STATUS_TIMEOUT_MS });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return { place, status: (await response.json()) as ProxyStatus, reason: '' };
+  } catch (error) {
+    return { place, status: null, reason: describeError(error) };
+  }
 }
 
 /** Whether a role answers at all; what it says does not matter. */

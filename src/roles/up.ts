@@ -1,6 +1,6 @@
 // `skerry up`: a whole small world on one machine, one process per role, each restarted when it ends by itself.
 //
-// Start: folder and lock, core, relay, edges (together), sample. Stop, in this order: sample, edges, relay, core.
+// Start: folder and lock, core, relay and then edges, the proxy beside them, sample. Stop, in this order: sample, edges and proxy, relay, core.
 // Children end when this process ends, however it ends: roles by their lifeline, Postgres by its guardian.
 //
 // Faults (code: what the operator reads in it)
@@ -47,6 +47,8 @@ import {
   edgeConfig,
   type Place,
   portMax,
+  proxyConfig,
+  proxyUsers,
   relayConfig,
   type World,
   type WorldInput,
@@ -87,7 +89,7 @@ const NO_OPTIONS: Readonly<Record<string, undefined>> = Object.fromEntries(
 );
 
 /** What serves users stops first, what they stand on last. */
-const STAGE = { core: 0, relay: 1, edges: 2 };
+const STAGE = { core: 0, relay: 1, edges: 2, proxy: 2 };
 
 /** A running world. */
 export class Up {
@@ -210,7 +212,7 @@ export class Up {
 /** Certificates for the roles of a world; those that are nearly over are issued again, since all who use them start now. */
 function makeWorldCerts(dir: string, edges: number, clock: Clock): string {
   const certsDir = `${dir}/certs`;
-  const roles = ['relay', ...Array.from({ length: edges }, (_, index) => `edge-${index}`)];
+  const roles = ['proxy', 'relay', ...Array.from({ length: edges }, (_, index) => `edge-${index}`)];
   const options = { dir: certsDir, hosts: ['localhost', '127.0.0.1', '::1'], renew: false, nowMs: clock.wall() };
   const made = makeCerts({ ...options, roles });
   const old = made.roles.filter((role) => role.warning !== null).map((role) => role.name);
@@ -218,7 +220,7 @@ function makeWorldCerts(dir: string, edges: number, clock: Clock): string {
   return certsDir;
 }
 
-/** Starts the relay, then all edges together; resolves when all of them serve. */
+/** Starts the proxy, and beside it the relay, then all edges together; resolves when all of them serve. */
 async function startRoles(
   options: UpOptions,
   input: WorldInput,
@@ -239,7 +241,7 @@ async function startRoles(
   const peerPasswordFile = `${dir}/peer-password`;
   ensureSecret(peerPasswordFile, () => newSecret(options.random));
   const tls = worldTls(world);
-  const start = (kind: 'relay' | 'edge', place: Place, values: RoleValues, stage: number): Promise<void> => {
+  const start = (kind: 'proxy' | 'relay' | 'edge', place: Place, values: RoleValues, stage: number): Promise<void> => {
     const { name } = place;
     const file = `${dir}/${name}.yaml`;
     writePrivate(file, configFile(GROUPS, values));
@@ -257,12 +259,21 @@ async function startRoles(
   const started = new AbortController();
   const progress = tellProgress(options, world, AbortSignal.any([signal, started.signal]));
   try {
-    await start('relay', world.relay, relayConfig(input, config, peerPasswordFile), STAGE.relay);
-    await Promise.all(
-      world.edges.map((edge, index) =>
-        start('edge', edge, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
-      ),
-    );
+    const proxyUsersFile = `${dir}/proxy-users`;
+    const users = proxyUsers(input.coreUrl);
+    if (users !== null) writePrivate(proxyUsersFile, users);
+    const replicas = async (): Promise<void> => {
+      await start('relay', world.relay, relayConfig(input, config, peerPasswordFile), STAGE.relay);
+      await Promise.all(
+        world.edges.map((edge, index) =>
+          start('edge', edge, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
+        ),
+      );
+    };
+    await Promise.all([
+      start('proxy', world.proxy, proxyConfig(input, config, proxyUsersFile), STAGE.proxy),
+      replicas(),
+    ]);
   } finally {
     started.abort();
     await progress;
@@ -315,9 +326,11 @@ async function startCore(
   supervisor: Supervisor,
 ): Promise<{ readonly url: string; readonly passFile: string | null }> {
   const { config, random } = options;
+  const ports = worldPorts(config.up.portBase, 0);
   const core = await prepareEmbeddedCore({
     dir,
-    port: worldPorts(config.up.portBase, 0).core,
+    port: ports.core,
+    morePorts: [ports.proxy, ports.proxyRead],
     ephemeral: config.up.ephemeral,
     createPassword: () => newSecret(random),
     stopTimeoutMs: config.up.stopTimeoutMs,

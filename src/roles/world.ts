@@ -4,6 +4,9 @@ import type { Config } from '../config/options.ts';
 import { type ConnectionTarget, type HostPort, parseConnectionString } from '../session/connection-string.ts';
 
 /** Offsets from the port base (design: "One command line"). */
+const PORT_PROXY = 32;
+const PORT_PROXY_READ = 33;
+const PORT_PROXY_HTTP = 34;
 const PORT_CORE = 40;
 const PORT_RELAY = 50;
 const PORT_RELAY_HTTP = 51;
@@ -15,6 +18,12 @@ export interface Place {
   /** postgres:// URL without a password. */
   readonly pg: string;
   readonly http: string;
+}
+
+/** The proxy in front of the core. */
+export interface ProxyPlace extends Place {
+  /** Read only: replicas, where the core has some. */
+  readonly pgRead: string;
 }
 
 /** What others need to know to talk to a running world: printed when it is ready, kept in `up.json`. */
@@ -30,12 +39,16 @@ export interface World {
   };
   /** The CA that signed the certificates of relay and edges; null when they do not use TLS. */
   readonly tls: { readonly ca: string } | null;
+  readonly proxy: ProxyPlace;
   readonly relay: Place;
   readonly edges: readonly Place[];
 }
 
 export interface WorldPorts {
   readonly core: number;
+  readonly proxy: number;
+  readonly proxyRead: number;
+  readonly proxyHttp: number;
   readonly relay: number;
   readonly relayHttp: number;
   readonly edges: readonly { readonly pg: number; readonly http: number }[];
@@ -44,6 +57,9 @@ export interface WorldPorts {
 export function worldPorts(base: number, edges: number): WorldPorts {
   return {
     core: base + PORT_CORE,
+    proxy: base + PORT_PROXY,
+    proxyRead: base + PORT_PROXY_READ,
+    proxyHttp: base + PORT_PROXY_HTTP,
     relay: base + PORT_RELAY,
     relayHttp: base + PORT_RELAY_HTTP,
     edges: Array.from({ length: edges }, (_, index) => ({
@@ -83,6 +99,13 @@ export function describeWorld(input: WorldInput): World {
     dir: input.dir,
     core: { embedded: input.embedded, url: shownUrl(target), passFile: input.passFile },
     tls: ca === null ? null : { ca },
+    proxy: {
+      name: 'proxy',
+      pg: `postgres://${user}@127.0.0.1:${ports.proxy}/${database}${verified}`,
+      pgRead: `postgres://${user}@127.0.0.1:${ports.proxyRead}/${database}${verified}`,
+      // It tells numbers only, and on this machine.
+      http: `http://127.0.0.1:${ports.proxyHttp}`,
+    },
     relay: {
       name: 'relay',
       pg: `postgres://${PEER_USER}@127.0.0.1:${ports.relay}/${database}${verified}`,
@@ -100,6 +123,51 @@ export function describeWorld(input: WorldInput): World {
 const PEER_USER = 'skerry';
 
 type Values = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/**
+ * What the proxy's configuration file holds. The core's own user logs in with the core's password (in `usersFile`); others are
+ * looked up in the core, where that user may do so. Without a password to know, whoever is on this machine is passed on to
+ * the core, whose rules decide.
+ */
+export function proxyConfig(input: WorldInput, config: Config, usersFile: string): Values {
+  const target = parseConnectionString(input.coreUrl);
+  const { port, readPort, httpPort } = {
+    port: input.ports.proxy,
+    readPort: input.ports.proxyRead,
+    httpPort: input.ports.proxyHttp,
+  };
+  const known = target.password !== null;
+  const { tlsCert: tlsCertFile = '', tlsKey: tlsKeyFile = '', tlsCa: tlsCaFile = '' } = tlsFiles(input, 'proxy');
+  const servers = target.hosts.map((one) => `${one.host.includes(':') ? `[${one.host}]` : one.host}:${one.port}`);
+  return {
+    log: { level: config.log.level, format: 'text' },
+    proxy: {
+      ...config.proxy,
+      host: '127.0.0.1',
+      port,
+      readPort,
+      httpPort,
+      databases: config.proxy.databases.size > 0 ? config.proxy.databases : { '*': { servers } },
+      ...(known
+        ? { authType: 'scram-sha-256', usersFile, authUser: target.user, adminUsers: [target.user] }
+        : { authType: 'trust', adminUsers: [target.user] }),
+      tlsCertFile,
+      tlsKeyFile,
+      tlsCaFile,
+      serverTlsSslmode: target.sslMode,
+      serverTlsCaFile: target.sslRootCert ?? '',
+      serverTlsCertFile: target.sslCert ?? '',
+      serverTlsKeyFile: target.sslKey ?? '',
+    },
+  };
+}
+
+/** userlist.txt with the core's own user; null when its URL has no password. */
+export function proxyUsers(coreUrl: string): string | null {
+  const { user, password } = parseConnectionString(coreUrl);
+  const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+  return password === null ? null : `${quoted(user)} ${quoted(password.reveal())}\n`;
+}
 
 /** What the relay's configuration file holds. */
 export function relayConfig(input: WorldInput, config: Config, peerPasswordFile: string): Values {
@@ -164,6 +232,9 @@ export function commandsToTry(world: World): string[] {
   const prefix = world.core.passFile === null ? '' : `PGPASSFILE=${shellQuote(world.core.passFile)} `;
   return [
     `${prefix}${psql(world.core.url)}   # the core`,
+    ...[[world.proxy.pg, 'the core, through the proxy'] as const, [world.proxy.pgRead, 'reads only'] as const].map(
+      ([url, what]) => `${prefix}${world.tls === null ? psql(url) : `psql ${shellQuote(url)}`}   # ${what}`,
+    ),
     ...world.edges.map(
       (edge) => `${world.tls === null ? psql(edge.pg) : `psql ${shellQuote(edge.pg)}`}   # ${edge.name}`,
     ),

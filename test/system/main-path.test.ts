@@ -9,8 +9,8 @@ import { type RunningUp, skerry, startUp } from '../skerry.ts';
 /** The core's URL with the password out of the libpq password file. */
 function coreUrl(up: RunningUp): string {
   const password = readFileSync(up.ready.core.passFile as string, 'utf8')
-    .trim()
-    .split(':')[4] as string;
+    .split('\n')[0]
+    ?.split(':')[4] as string;
   return up.ready.core.url.replace('@', `:${password}@`);
 }
 
@@ -67,6 +67,7 @@ describe('skerry up', () => {
     expect(status.code).toBe(0);
     expect(JSON.parse(status.out)).toMatchObject({
       ok: true,
+      proxy: { name: 'proxy', status: { state: 'serving' } },
       roles: [{ name: 'relay' }, { name: 'edge-0' }, { name: 'edge-1' }],
     });
   });

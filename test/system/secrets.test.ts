@@ -116,6 +116,7 @@ describe('the password of a database of the user', () => {
     expectWithout(SECRET, 'ps', commandLines([]));
     expect(filesWith(SECRET, dir)).toEqual([
       ['edge-0.yaml', '600'],
+      ['proxy-users', '600'],
       ['relay.yaml', '600'],
     ]);
     // A role that loses its core says so, again without the password.
@@ -124,7 +125,7 @@ describe('the password of a database of the user', () => {
       /upstream-lost|slot|connect/.test(readFileSync(join(dir, 'log/relay.log'), 'utf8')),
     );
     expectWithout(SECRET, 'what was said without the core', await conversation(up));
-    expect(filesWith(SECRET, dir).map(([name]) => name)).toEqual(['edge-0.yaml', 'relay.yaml']);
+    expect(filesWith(SECRET, dir).map(([name]) => name)).toEqual(['edge-0.yaml', 'proxy-users', 'relay.yaml']);
     await postgres.restart();
     expectWithout(SECRET, "the core's log", postgres.log());
   });
@@ -197,7 +198,7 @@ test('the passwords that skerry up makes are in files for their owner only', asy
   await using up = await startUp(['--dir', dir, '--edges', '1', '--sample', 'none', '--log-level', 'debug']);
   const said = `${await conversation(up)}\n${commandLines([])}`;
   for (const [name, places] of [
-    ['core-password', ['core-password', 'edge-0.yaml', 'pgpass', 'relay.yaml']],
+    ['core-password', ['core-password', 'edge-0.yaml', 'pgpass', 'proxy-users', 'relay.yaml']],
     ['peer-password', ['peer-password']],
   ] as const) {
     const secret = readFileSync(join(dir, name), 'utf8').trim();

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   statSync,
@@ -12,29 +13,32 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '../../src/runtime/process.ts';
-import { temporaryFolder, waitFor } from '../harness.ts';
+import type { ProxyStatus } from '../../src/roles/proxy.ts';
+import { clientProgram, startPostgres, temporaryFolder, waitFor } from '../harness.ts';
 import { freePortBase, MAIN, skerry, startUp } from '../skerry.ts';
 
 const DATA_DIR = process.env['SKERRY_DATA_DIR'] ?? join(import.meta.dir, '../../../shared/data');
 
 describe('stopping', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s stops edges, relay and core in this order and leaves nothing',
+    '%s stops edges and proxy, relay and core in this order and leaves nothing',
     async (signal) => {
       await using up = await startUp(['--edges', '2']);
-      const pids = ['core', 'relay', 'edge-0', 'edge-1'].map((name) => up.pidOf(name));
+      const pids = ['core', 'proxy', 'relay', 'edge-0', 'edge-1'].map((name) => up.pidOf(name));
       expect(await up.signal(signal)).toBe(0);
       expect(pids.filter(isAlive)).toEqual([]);
       expect(existsSync(up.ready.dir)).toBe(false);
       const stopped = up.events.filter((event) => event['event'] === 'stopped').map((event) => event['name']);
-      expect(new Set(stopped.slice(0, 2))).toEqual(new Set(['edge-0', 'edge-1']));
-      expect(stopped.slice(2)).toEqual(['relay', 'core']);
+      expect(new Set(stopped.slice(0, 3))).toEqual(new Set(['proxy', 'edge-0', 'edge-1']));
+      expect(stopped.slice(3)).toEqual(['relay', 'core']);
     },
   );
 
   test('SIGKILL leaves no process behind either', async () => {
     await using up = await startUp(['--edges', '1']);
-    const pids = ['core', 'relay', 'edge-0'].map((name) => up.pidOf(name));
+    const proxyStatus = (await (await fetch(`${up.ready.proxy.http}/status`)).json()) as ProxyStatus;
+    const pids = ['core', 'proxy', 'relay', 'edge-0'].map((name) => up.pidOf(name));
+    pids.push(...proxyStatus.workers.map((worker) => worker.pid));
     await up.signal('SIGKILL');
     await waitFor('all children are gone', () => pids.every((pid) => !isAlive(pid)));
     await waitFor('the temporary folder is gone', () => !existsSync(up.ready.dir));
@@ -43,7 +47,7 @@ describe('stopping', () => {
 
 test('each process that is killed comes back', async () => {
   await using up = await startUp(['--edges', '1']);
-  for (const name of ['edge-0', 'relay', 'core']) {
+  for (const name of ['edge-0', 'proxy', 'relay', 'core']) {
     const before = up.pidOf(name);
     process.kill(before, 'SIGKILL');
     await waitFor(`${name} is back`, () => up.pidOf(name) !== before);
@@ -51,6 +55,63 @@ test('each process that is killed comes back', async () => {
       expect.objectContaining({ event: 'exited', name, reason: 'was killed by SIGKILL' }),
     );
   }
+});
+
+describe('the proxy in front of the core', () => {
+  test('takes the core’s password, finds other users there, pools, and says how it is', async () => {
+    await using up = await startUp(['--edges', '0', '--sample', 'none', '--proxy-workers', '2']);
+    const { proxy, core } = up.ready;
+    const passwordOf = (url: string): string => {
+      const { port } = new URL(url);
+      const lines = readFileSync(core.passFile as string, 'utf8').split('\n');
+      return lines.find((line) => line.split(':')[1] === port)?.split(':')[4] ?? '';
+    };
+    const connect = (url: string, password: string): Bun.SQL => new Bun.SQL({ url, password, max: 1, tls: false });
+    for (const url of [proxy.pg, proxy.pgRead]) {
+      await using owner = connect(url, passwordOf(url));
+      expect(await owner`select count(*)::int as many from pg_roles where rolname = current_user`).toEqual([
+        { many: 1 },
+      ]);
+    }
+    await using owner = connect(proxy.pg, passwordOf(proxy.pg));
+    await owner.unsafe(`create role somebody login password 'of her own'`);
+    await using somebody = connect(proxy.pg.replace('postgres@', 'somebody@'), 'of her own');
+    expect(await somebody`select current_user as name`).toEqual([{ name: 'somebody' }]);
+    await using stranger = connect(proxy.pg, 'a guess');
+    await expect(stranger`select 1`.execute()).rejects.toThrow('password');
+    const status = JSON.parse((await skerry(['status', '--json', '--dir', up.ready.dir])).out) as {
+      ok: boolean;
+      proxy: { status: ProxyStatus };
+    };
+    expect(status.ok).toBe(true);
+    expect(status.proxy.status.workers.length).toBe(2);
+    const shown = await skerry(['status', '--dir', up.ready.dir]);
+    expect(shown.out).toMatch(/^proxy +serving +\d+ clients?.* +\d+ +postgres:/m);
+    // A worker, then the whole proxy.
+    process.kill(status.proxy.status.workers[0]?.pid ?? 0, 'SIGKILL');
+    process.kill(up.pidOf('proxy'), 'SIGKILL');
+    await waitFor('it answers again', async () => {
+      await using again = connect(proxy.pg, passwordOf(proxy.pg));
+      return ((await again`select 1 as one`) as unknown[]).length === 1;
+    });
+  });
+
+  test('of a user: whoever the database lets in', async () => {
+    await using postgres = await startPostgres();
+    await postgres.sql('create table t (id int primary key)');
+    await using up = await startUp(['--edges', '0', '--database-url', postgres.url]);
+    await using client = new Bun.SQL({ url: up.ready.proxy.pg, max: 1, tls: false });
+    expect(await client`select inet_server_port() as port`).toEqual([{ port: postgres.port }]);
+  });
+
+  test('with certificates of the world’s own', async () => {
+    await using up = await startUp(['--edges', '0', '--sample', 'none', '--tls']);
+    const { hostname, port } = new URL(up.ready.proxy.pg);
+    const psql = Bun.spawnSync([clientProgram('psql'), '-Atc', 'select 1', up.ready.proxy.pg], {
+      env: { ...process.env, PGPASSFILE: up.ready.core.passFile as string },
+    });
+    expect([hostname, port, psql.stderr.toString(), psql.stdout.toString()]).toEqual([hostname, port, '', '1\n']);
+  });
 });
 
 test('a role that hangs is killed and started again, and verify does not wait for one', async () => {
@@ -76,7 +137,15 @@ test('a folder is kept and found again; secrets in it are for its owner only', a
   for (let start = 1; start <= 2; start += 1) {
     await using up = await startUp(['--dir', dir, '--edges', '1', '--port-base', portBase, '--sample', 'none']);
     expect(up.ready.dir).toBe(dir);
-    for (const name of ['core-password', 'peer-password', 'pgpass', 'relay.yaml', 'edge-0.yaml']) {
+    for (const name of [
+      'core-password',
+      'peer-password',
+      'pgpass',
+      'proxy-users',
+      'proxy.yaml',
+      'relay.yaml',
+      'edge-0.yaml',
+    ]) {
       expect([name, statSync(join(dir, name)).mode & 0o777]).toEqual([name, 0o600]);
     }
     if (start === 1) {
@@ -100,13 +169,13 @@ describe('refused with one sentence, and nothing is left behind', () => {
 
   test('a port that is taken', async () => {
     const base = freePortBase();
-    for (const offset of [40, 50, 101]) {
+    for (const offset of [32, 33, 34, 40, 50, 101]) {
       using _taken = Bun.listen({ hostname: '127.0.0.1', port: base + offset, socket: { data() {} } });
       const error = await refuse(['--ephemeral', '--port-base', String(base), '--edges', '1']);
       expect(error.code).toBe('port-taken');
       expect(error.message).toContain(String(base + offset));
     }
-  });
+  }, 30_000);
 
   test('a folder that somebody else filled', async () => {
     using folder = temporaryFolder();
@@ -206,9 +275,9 @@ describe('in a terminal', () => {
     );
     await waitFor(
       'the table was drawn twice',
-      () => screen.split('edge-0  streaming').length > 2 && screen.includes('psql -h 127.0.0.1'),
+      () => screen.split(/edge-0 +streaming/).length > 2 && screen.includes('psql -h 127.0.0.1'),
     );
-    expect(screen).toContain('\u001b[4A\u001b[0J');
+    expect(screen).toContain('\u001b[5A\u001b[0J');
     child.terminal?.write(key);
     expect(await child.exited).toBe(0);
     expect(screen).toContain('got SIGINT, stopping');

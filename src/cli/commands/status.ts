@@ -4,7 +4,7 @@ import { bunHttp } from '../../runtime/http.ts';
 import { createClock } from '../../runtime/clock.ts';
 import { absolutePath, terminal } from '../../runtime/process.ts';
 import { CoreClient, sessionWorld } from '../../roles/core-client.ts';
-import { askStatus, readWorld, readWorldSecrets } from '../../roles/status.ts';
+import { askProxy, askStatus, readWorld, readWorldSecrets } from '../../roles/status.ts';
 import { EXIT, makeCommand } from '../command.ts';
 import { tableLines } from '../live-table.ts';
 
@@ -18,12 +18,21 @@ export const statusCommand = makeCommand({
     const world = readWorld(dir);
     const clock = createClock();
     await using core = new CoreClient(sessionWorld(clock), readWorldSecrets(dir).coreUrl);
-    const [statuses, corePosition] = await Promise.all([askStatus(world, bunHttp, clock), core.position()]);
+    const [statuses, proxy, corePosition] = await Promise.all([
+      askStatus(world, bunHttp, clock),
+      askProxy(world, bunHttp),
+      core.position(),
+    ]);
     const serving =
-      corePosition !== null && statuses.every(({ status }) => status !== null && status.state === 'streaming');
+      corePosition !== null &&
+      proxy.status !== null &&
+      statuses.every(({ status }) => status !== null && status.state === 'streaming');
     if (json) {
       const roles = statuses.map(({ place, status, reason }) => ({ ...place, status, reason }));
-      terminal.write(`${JSON.stringify({ ok: serving, core: { ...world.core, position: corePosition }, roles })}\n`);
+      const { place, status, reason } = proxy;
+      terminal.write(
+        `${JSON.stringify({ ok: serving, core: { ...world.core, position: corePosition }, proxy: { ...place, status, reason }, roles })}\n`,
+      );
     } else {
       const rows = statuses.map(({ place, status, reason }) => ({
         name: place.name,
@@ -33,7 +42,8 @@ export const statusCommand = makeCommand({
         answersPerSecond: null,
         restarts: 0,
       }));
-      terminal.write(`${tableLines({ corePosition, rows }, terminal.columns()).join('\n')}\n`);
+      const shown = { url: proxy.place.pg, status: proxy.status, reason: proxy.reason, restarts: 0 };
+      terminal.write(`${tableLines({ corePosition, proxy: shown, rows }, terminal.columns()).join('\n')}\n`);
     }
     return serving ? EXIT.ok : EXIT.no;
   },

@@ -5,10 +5,11 @@
 
 import process from 'node:process';
 import { Option } from 'commander';
-import { describeError } from '../../base/fault.ts';
+import { describeError, Fault } from '../../base/fault.ts';
 import { sleepQuietly } from '../../base/service.ts';
+import type { Config } from '../../config/options.ts';
 import { SILENT_LOG } from '../../observe/log.ts';
-import { answersPerSecond, askStatus, type PlaceStatus } from '../../roles/status.ts';
+import { answersPerSecond, askProxy, askStatus, type PlaceStatus } from '../../roles/status.ts';
 import { cleanCore, Up, type UpEvent, type UpOptions } from '../../roles/up.ts';
 import { commandsToTry } from '../../roles/world.ts';
 import { createClock } from '../../runtime/clock.ts';
@@ -23,9 +24,13 @@ const LINE_EVERY_MS = 5_000;
 
 export const upCommand = makeCommand({
   name: 'up',
-  summary: 'Run a core Postgres (or attach to yours), a relay and edges on this machine.',
+  summary: 'Run a core Postgres (or attach to yours), a proxy, a relay and edges on this machine.',
   groups: ['up', 'core', 'log'],
   own: [
+    new Option(
+      '--proxy-workers <number>',
+      'Processes of the proxy in front of the core; 0 is one for each core of this machine.',
+    ),
     new Option('--clean', 'Remove publication, slot and event triggers from the database of --database-url, and end.'),
   ],
   async action({ config, json, own }) {
@@ -43,7 +48,7 @@ export const upCommand = makeCommand({
       else if (!json) screen.line(eventSentence(one));
     };
     const options: UpOptions = {
-      config,
+      config: withProxyWorkers(config, own['proxyWorkers']),
       dir: absolutePath(config.up.dir),
       dataDir: besideProject(config.up.dataDir),
       pid: process.pid,
@@ -74,9 +79,15 @@ export const upCommand = makeCommand({
     let before: PlaceStatus[] = [];
     while (!signals.stop.aborted) {
       if (!json) {
-        const now = await askStatus(world, bunHttp, clock);
+        const [now, proxy] = await Promise.all([askStatus(world, bunHttp, clock), askProxy(world, bunHttp)]);
         const view: TableView = {
           corePosition: await up.core.position(),
+          proxy: {
+            url: proxy.place.pg,
+            status: proxy.status,
+            reason: proxy.reason,
+            restarts: up.supervisor.restartsOf(proxy.place.name),
+          },
           rows: now.map((one, index) => ({
             name: one.place.name,
             url: one.place.pg,
@@ -100,6 +111,22 @@ export const upCommand = makeCommand({
     return EXIT.ok;
   },
 });
+
+/** `proxy.workers` has this name only here, where there are other things to have several of. */
+function withProxyWorkers(config: Config, given: unknown): Config {
+  if (typeof given !== 'string') return config;
+  const workers = Number(given);
+  if (!/^\d{1,2}$/.test(given) || workers > WORKERS_MAX) {
+    throw new Fault('config-invalid', {
+      message: `--proxy-workers ${given} is not a number from 0 to ${WORKERS_MAX}`,
+      hint: 'one for each core that the proxy may use',
+    });
+  }
+  return { ...config, proxy: { ...config.proxy, workers } };
+}
+
+/** As of `proxy.workers`. */
+const WORKERS_MAX = 32;
 
 /** Lines that stay, and below them a block that is drawn over; one write each, so that nothing flickers. */
 class Screen {

@@ -78,7 +78,10 @@ export interface WorkerFigures {
   /** SHOW STATS. */
   readonly stats: AdminAnswer;
   readonly clients: number;
+  readonly waiting: number;
   readonly servers: number;
+  /** Statements answered since the start. */
+  readonly queries: number;
 }
 
 export type Outcome =

@@ -125,6 +125,14 @@ export interface ParentStatus {
     readonly clients: number;
     readonly servers: number;
   }[];
+  /** Logged in. */
+  readonly clients: number;
+  /** For a server connection. */
+  readonly waiting: number;
+  readonly servers: number;
+  /** Statements answered since the start, and per second of late. */
+  readonly queries: number;
+  readonly queriesPerSecond: number;
   readonly restarts: number;
   /** Restarts that were begun and have ended, well or not; those that ended well. */
   readonly restartsEnded: number;
@@ -145,7 +153,13 @@ export class WorkerParent {
   readonly #stop = new AbortController();
   readonly #mockSecret: Uint8Array;
   /** Figures of workers that are gone. */
-  #departed: { metrics: readonly MetricSnapshot[]; stats: AdminAnswer | null } = { metrics: [], stats: null };
+  #departed: { metrics: readonly MetricSnapshot[]; stats: AdminAnswer | null; queries: number } = {
+    metrics: [],
+    stats: null,
+    queries: 0,
+  };
+  #rate = 0;
+  #rated = { at: 0, queries: 0 };
   #config: ProxyConfig;
   #runState: RunState = { pausedAll: false, paused: [], disabled: [], options: [] };
   #listening: Promise<unknown> = Promise.resolve();
@@ -215,12 +229,25 @@ export class WorkerParent {
         clients: last?.clients ?? 0,
         servers: last?.servers ?? 0,
       })),
+      clients: this.#sum((last) => last.clients),
+      waiting: this.#sum((last) => last.waiting),
+      servers: this.#sum((last) => last.servers),
+      queries: this.#queries,
+      queriesPerSecond: Math.round(this.#rate),
       restarts: this.#restarts,
       restartsEnded: this.#restartsEnded,
       generation: this.#generation,
       reloadsEnded: this.#reloadsEnded,
       lastError: this.#lastError,
     };
+  }
+
+  #sum(of: (last: WorkerFigures) => number): number {
+    return [...this.#members.values()].reduce((sum, { last }) => sum + (last === null ? 0 : of(last)), 0);
+  }
+
+  get #queries(): number {
+    return this.#departed.queries + this.#sum((last) => last.queries);
   }
 
   get #restarts(): number {
@@ -474,6 +501,7 @@ export class WorkerParent {
     this.#departed = {
       metrics: sumSnapshots([this.#departed.metrics, lasting]),
       stats: this.#departed.stats === null ? still : mergeTables('stats', [this.#departed.stats, still]),
+      queries: this.#departed.queries + member.last.queries,
     };
     member.last = null;
   }
@@ -496,7 +524,15 @@ export class WorkerParent {
         void (wantFigures ? this.#look(member) : this.#ask(member, { do: 'ping' })).catch(() => {});
       }
     }
+    // From what was said the last time.
+    if (!wantFigures) this.#measure();
     return Promise.resolve();
+  }
+
+  #measure(): void {
+    const [at, queries] = [this.#world.clock.now(), this.#queries];
+    if (this.#rated.at > 0) this.#rate = Math.max(0, ((queries - this.#rated.queries) * 1000) / (at - this.#rated.at));
+    this.#rated = { at, queries };
   }
 
   async #look(member: Member): Promise<void> {

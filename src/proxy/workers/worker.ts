@@ -11,6 +11,7 @@ import type { Metrics } from '../../observe/metrics.ts';
 import { runHere } from '../admin/commands.ts';
 import { setOption } from '../admin/settings.ts';
 import { showTable } from '../admin/tables.ts';
+import type { Pool } from '../pool.ts';
 import { Proxy, type ProxyWorld } from '../proxy.ts';
 import { Calls } from './calls.ts';
 import {
@@ -193,11 +194,15 @@ export class ProxyWorker {
   }
 
   #figures(proxy: Proxy): WorkerFigures {
+    const pools = [...proxy.pools.values()];
+    const sum = (of: (pool: Pool) => number): number => pools.reduce((total, pool) => total + of(pool), 0);
     return {
       metrics: this.#options.world.metrics.snapshot(),
       stats: showTable('stats', proxy),
       clients: proxy.clients.size,
-      servers: [...proxy.pools.values()].reduce((sum, pool) => sum + pool.servers.size, 0),
+      waiting: sum((pool) => pool.waiting),
+      servers: sum((pool) => pool.servers.size),
+      queries: sum((pool) => pool.stats.queries),
     };
   }
 
