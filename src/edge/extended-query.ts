@@ -54,7 +54,10 @@ export class ExtendedQuery {
     const { name, sql, parameterTypes } = readParse(buffer, start, end);
     const planned = this.#session.deps.engine.statement(sql, parameterTypes, this.#session.settings);
     const aborted = this.#segment.isOpen ? null : this.#session.abortedError(planned);
-    if (aborted !== null) return this.#session.failed(aborted);
+    if (aborted !== null) {
+      if (name === '') this.#session.prepared.forget('');
+      return this.#session.failed(aborted);
+    }
     const existing = name === '' ? undefined : this.#session.prepared.statement(name);
     if (existing !== undefined) return this.#parseAgain(existing, planned, frame);
     if (this.#session.prepared.size >= this.#session.deps.limits.statementsMax && name !== '') {
@@ -124,14 +127,18 @@ export class ExtendedQuery {
     }
     if (this.#session.isBound && !isAlwaysOwn(statement.stamp.planned))
       return this.#bindUpstream(statement, message, frame);
-    if (message.portal !== '' && this.#session.prepared.portal(message.portal) !== undefined) {
-      return this.#session.failed(errorFields('42P03', `cursor "${message.portal}" already exists`));
-    }
     const changed = this.#renew(statement);
     if (changed !== null) return this.#session.failed(changed);
     const { planned } = statement.stamp;
-    if (this.#goesUpstream(planned)) return this.#bindUpstream(statement, message, frame);
-    const refused = this.#session.abortedError(planned, true) ?? bindError(planned, message);
+    if (this.#goesUpstream(planned) && !this.#isTaken(message.portal)) {
+      return this.#bindUpstream(statement, message, frame);
+    }
+    // In the order in which Postgres looks at them.
+    const refused =
+      countError(planned, message) ??
+      this.#session.abortedError(planned, true) ??
+      (this.#isTaken(message.portal) ? errorFields('42P03', `cursor "${message.portal}" already exists`) : null) ??
+      formatError(planned, message);
     if (refused !== null) return this.#session.failed(refused);
     let values: BoundValues | null = NO_VALUES;
     if (planned.plan.kind === 'local') {
@@ -147,6 +154,10 @@ export class ExtendedQuery {
       this.#session.prepared.openPortal(message.portal, newPortal(statement, message, frame, values));
       writeBindComplete(this.#session.out);
     });
+  }
+
+  #isTaken(portal: string): boolean {
+    return portal !== '' && this.#session.prepared.portal(portal) !== undefined;
   }
 
   #bindUpstream(statement: PreparedStatement | null, message: BindMessage, frame: Frame): Wait {
@@ -384,6 +395,7 @@ export class ExtendedQuery {
     if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'counted');
     const { isPortal, name } = readTarget(buffer, start, end);
     let upstream = false;
+    let closing: PreparedStatement | null = null;
     if (isPortal) {
       upstream = this.#session.prepared.portal(name)?.upstream === true;
       this.#session.prepared.dropPortal(name);
@@ -391,9 +403,10 @@ export class ExtendedQuery {
       const statement = this.#session.prepared.statement(name);
       // A name that is not known here may be one of SQL's PREPARE.
       upstream = statement?.upstream ?? (name !== '' && this.#session.forward.open);
+      closing = statement ?? null;
       this.#session.prepared.forget(name);
     }
-    if ((upstream && this.#session.forward.open) || this.#segment.isOpen) return this.#segment.counted(frame);
+    if ((upstream && this.#session.forward.open) || this.#segment.isOpen) return this.#segment.close(frame, closing);
     writeCloseComplete(this.#session.out);
     return undefined;
   }
@@ -460,16 +473,20 @@ function hasNoRows({ plan }: Planned): boolean {
   return plan.kind === 'session' && plan.statement.type !== 'show' && isOwnStatement(plan.statement);
 }
 
-/** What Postgres says to a Bind that does not fit its statement. */
-function bindError({ plan }: Planned, { statement, parameters, formats }: BindMessage): ErrorFields | null {
+/** What Postgres says to a Bind with other parameters than its statement has. */
+function countError({ plan }: Planned, { statement, parameters }: BindMessage): ErrorFields | null {
   const given = parameters.values.length;
+  if (plan.kind === 'forward') return null;
   const wanted = plan.kind === 'local' ? plan.parameterTypes.length : 0;
-  if (given !== wanted) {
-    return errorFields(
-      '08P01',
-      `bind message supplies ${given} parameters, but prepared statement "${statement}" requires ${wanted}`,
-    );
-  }
+  if (given === wanted) return null;
+  return errorFields(
+    '08P01',
+    `bind message supplies ${given} parameters, but prepared statement "${statement}" requires ${wanted}`,
+  );
+}
+
+/** The same of its formats. */
+function formatError({ plan }: Planned, { formats }: BindMessage): ErrorFields | null {
   const columns = plan.kind === 'local' ? plan.columns.length : formats.length;
   if (formats.length <= 1 || formats.length === columns) return null;
   return errorFields('08P01', `bind message has ${formats.length} result formats but query has ${columns} columns`);

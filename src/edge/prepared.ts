@@ -68,8 +68,9 @@ export class PreparedStatements {
     return this.#statements?.delete(name) ?? false;
   }
 
+  /** DEALLOCATE ALL: those with a name. */
   forgetAll(): void {
-    this.#statements?.clear();
+    for (const name of this.#statements?.keys() ?? []) if (name !== '') this.#statements?.delete(name);
   }
 
   portal(name: string): Portal | undefined {

@@ -23,6 +23,11 @@ export class Segment {
   /** Statements whose Parse went up in this segment: the client's own with what had its name before, ours with `own`. */
   readonly parsed = new Map<PreparedStatement, PreparedStatement | 'own' | null>();
 
+  /** The statement whose Parse the core has refused. */
+  refused: PreparedStatement | null = null;
+  /** What the client's Closes of this segment named, as far as the core has not confirmed them; null is nothing to bring back. */
+  readonly #closing: (PreparedStatement | null)[] = [];
+
   constructor(session: Conversation, copy: CopyIn) {
     this.#session = session;
     this.#copy = copy;
@@ -37,20 +42,40 @@ export class Segment {
   #end(): void {
     for (const [statement, before] of this.parsed) {
       const isKnown = this.#session.prepared.statement(statement.name) === statement;
-      // The core has not confirmed the client's Parse: all is as it was.
+      // The core has not confirmed the client's Parse: all is as it was, but that a refused one takes what has no name along.
       if (before === 'own' || statement.upstream || !isKnown) continue;
-      if (before === null) this.#session.prepared.forget(statement.name);
-      else this.#session.prepared.keep(before);
+      const last = this.#lastConfirmed(statement);
+      if (last === null) this.#session.prepared.forget(statement.name);
+      else this.#session.prepared.keep(last);
     }
+    // Behind an error the core has not even read them.
+    for (const statement of this.#closing) {
+      if (statement === null || this.#session.prepared.statement(statement.name) !== undefined) continue;
+      statement.upstream &&= this.#session.forward.open;
+      this.#session.prepared.keep(statement);
+    }
+    this.#closing.length = 0;
     if (this.#session.transaction.where === 'none') this.#session.prepared.dropPortals();
     this.isOpen = false;
     this.changing = false;
     this.why = null;
     this.parsed.clear();
+    this.refused = null;
     this.statements = [];
     this.#session.skipUntilSync = false;
     this.#copy.state = 'no';
     this.#copy.syncs = 0;
+  }
+
+  /** What had the name of an unconfirmed statement at last, as far as the core is concerned; null when nothing has. */
+  #lastConfirmed(statement: PreparedStatement): PreparedStatement | null {
+    for (let at = statement; ; ) {
+      if (at === this.refused && at.name === '') return null;
+      const before = this.parsed.get(at);
+      if (before === undefined || before === 'own' || at.upstream) return at;
+      if (before === null) return null;
+      at = before;
+    }
   }
 
   async #syncUpstream(frame: Frame): Promise<void> {
@@ -104,6 +129,19 @@ export class Segment {
   /** Describe, Execute or Close of something that only the core knows. */
   counted(frame: Frame): Wait {
     return this.run(() => this.#session.forward.upstream.sendCounted(frame.bytes), null);
+  }
+
+  /** A Close goes to the core; until that has confirmed it, it may be for nothing. */
+  close(frame: Frame, statement: PreparedStatement | null): Wait {
+    return this.run(() => {
+      this.#closing.push(statement);
+      this.#session.forward.upstream.sendCounted(frame.bytes);
+    }, null);
+  }
+
+  /** The core has confirmed the first Close that it had not. */
+  closed(): void {
+    this.#closing.shift();
   }
 
   /** Another encoding: texts cannot be read here, so all goes up unread. */

@@ -2,9 +2,9 @@
 // both, and what comes back must be the same frames in the same order, whatever of it was answered here.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { converse, difference, randomConversation, type StepFrames } from '../../test/conversations.ts';
 import { startTestEdge, type TestEdge } from '../../test/edge.ts';
-import { startPostgres, type TestPostgres, waitFor } from '../../test/harness.ts';
-import { RawPeer } from '../../test/raw-peer.ts';
+import { startPostgres, type TestPostgres } from '../../test/harness.ts';
 import {
   bind,
   closePortal,
@@ -40,67 +40,6 @@ afterAll(async () => {
   await edge?.[Symbol.asyncDispose]();
   await postgres?.[Symbol.asyncDispose]();
 });
-
-type StepFrames = readonly Uint8Array[];
-
-interface Heard {
-  readonly type: string;
-  readonly body: string;
-}
-
-/** Sends one step after the other; a step is over when each Query and Sync in it got its ReadyForQuery, or after `quiet`. */
-async function converse(
-  port: number,
-  steps: readonly StepFrames[],
-  counts: readonly number[] | null,
-): Promise<Heard[][]> {
-  using peer = await RawPeer.login(port, { user: 'postgres', database: 'postgres', application_name: 'test' });
-  const heard: Heard[][] = [];
-  let seen = peer.frames().length;
-  for (const [index, step] of steps.entries()) {
-    for (const bytes of step) peer.send(bytes);
-    const readies = step.filter((bytes) => bytes[0] === 0x51 || bytes[0] === 0x53 || bytes[0] === 0x46).length;
-    const wanted = counts?.[index];
-    let last = -1;
-    let lastAt = 0;
-    await waitFor(
-      `step ${index} to be answered; heard ${peer
-        .frames()
-        .slice(seen)
-        .map((frame) => frame.type)
-        .join('')}`,
-      () => {
-        const fresh = peer.frames().slice(seen);
-        const ready = fresh.filter((frame) => frame.type === 'Z').length;
-        if (wanted !== undefined) return fresh.length >= wanted;
-        if (readies > 0) return ready >= readies || peer.closed;
-        // Without a Sync only silence tells that the core is done.
-        if (fresh.length !== last) {
-          last = fresh.length;
-          lastAt = performance.now();
-        }
-        return performance.now() - lastAt > 50;
-      },
-      1500,
-    );
-    const fresh = peer.frames().slice(seen);
-    seen += fresh.length;
-    heard.push(fresh.map(readable));
-  }
-  return heard;
-}
-
-function readable({ type, body }: { type: string; body: Buffer }): Heard {
-  if (type !== 'E' && type !== 'N') return { type, body: body.toString('latin1') };
-  const fields = Object.fromEntries(
-    body
-      .toString('utf8')
-      .split('\0')
-      .filter(Boolean)
-      .map((field) => [field[0], field.slice(1)]),
-  );
-  return { type, body: `${fields['V']} ${fields['C']} ${fields['M']}` };
-}
 
 /** `local`: statements that the edge must have answered itself. */
 async function check(local: number, ...steps: StepFrames[]): Promise<void> {
@@ -533,4 +472,44 @@ describe('extended protocol', () => {
       [query('COMMIT')],
     );
   });
+});
+
+describe('what random conversations differed in (session.fuzz.ts)', () => {
+  test('a Close behind an error closes nothing', async () => {
+    await check(
+      0,
+      [parse('b', "SET application_name = 'x'"), parse('a', 'SELECT nope FROM t'), closeStatement('b'), sync()],
+      [parse('b', 'COMMIT'), sync()],
+    );
+  });
+
+  test('DEALLOCATE ALL leaves what has no name', async () => {
+    await check(0, [parse('', 'DEALLOCATE ALL'), bind('', ''), execute(''), bind('', ''), sync()]);
+  });
+
+  test('a Parse that the core refuses takes the unnamed statement along; one that it skips does not', async () => {
+    await check(
+      0,
+      [parse('', 'COMMIT'), sync()],
+      [parse('', 'SELECT nope FROM t'), sync()],
+      [describeStatement(''), sync()],
+      [parse('', 'COMMIT'), sync()],
+      [parse('a', 'SELECT nope FROM t'), parse('', 'SELECT nope FROM t'), sync()],
+      [describeStatement(''), sync()],
+      [parse('', 'SELECT nope FROM t'), parse('', BY_ID), sync()],
+      [bind('', ''), sync()],
+    );
+  });
+
+  test('a Bind’s mistakes are told in the order in which Postgres looks', async () => {
+    await check(0, [parse('a', 'COMMIT'), bind('p', 'a'), bind('p', 'a', ['8', '5']), sync()]);
+  });
+
+  test('some of them', async () => {
+    await postgres.sql('DELETE FROM w');
+    for (let seed = 1; seed <= 25; seed += 1) {
+      const ports = { core: postgres.port, edge: edge.port };
+      expect(await difference(randomConversation(seed, 4), ports, () => postgres.sql('TRUNCATE w'))).toBeNull();
+    }
+  }, 60_000);
 });

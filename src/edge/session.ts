@@ -52,6 +52,10 @@ export class EdgeSession implements SessionOwner {
         relay: (bytes) => this.#relay(bytes),
         parameter: (name, value) => this.#learn(name, value),
         copyIn: () => this.#copy.begins(),
+        closeConfirmed: () => this.#segment.closed(),
+        parseRefused: (token) => {
+          this.#segment.refused = token as PreparedStatement;
+        },
         parsed: (token) => {
           (token as PreparedStatement).upstream = true;
         },

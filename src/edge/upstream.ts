@@ -17,6 +17,10 @@ const SEND_BUFFER_BYTES = 64 * 1024;
 export interface UpstreamEvents {
   /** Whole frames for the client. */
   relay(bytes: Uint8Array): void;
+  /** The Parse of this token is what the core has refused. */
+  parseRefused(token: object): void;
+  /** A CloseComplete for a Close of the client's. */
+  closeConfirmed(): void;
   /** A setting the core reports, after it was relayed. */
   parameter(name: string, value: string): void;
   /** ReadyForQuery is about to be relayed; everything before it has been. */
@@ -86,7 +90,10 @@ export class Upstream {
   /** Answers still to come to messages sent since the last Sync. */
   #outstanding = 0;
   /** Per Parse sent: whose it is, and whether the client waits for its ParseComplete. */
-  #parses: { readonly token: object; readonly relay: boolean }[] = [];
+  /** `at`: how many messages that are answered went before it. */
+  #parses: { readonly token: object; readonly relay: boolean; readonly at: number }[] = [];
+  /** Messages since the last ReadyForQuery that are answered, or would be. */
+  #counted = 0;
   /** Per Bind sent: whether the client waits for its BindComplete. */
   #binds: boolean[] = [];
   #failed = false;
@@ -177,21 +184,26 @@ export class Upstream {
 
   /** Sends a Parse; `relay` false swallows its ParseComplete. */
   sendParse(frame: Uint8Array, token: object, relay: boolean): void {
-    this.#parses.push({ token, relay });
-    this.#outstanding += 1;
+    this.#parses.push({ token, relay, at: this.#counted });
+    this.#count();
     this.send(frame);
   }
 
   sendBind(frame: Uint8Array, relay: boolean): void {
     this.#binds.push(relay);
-    this.#outstanding += 1;
+    this.#count();
     this.send(frame);
   }
 
   /** Describe, Execute or Close. */
   sendCounted(frame: Uint8Array): void {
-    this.#outstanding += 1;
+    this.#count();
     this.send(frame);
+  }
+
+  #count(): void {
+    this.#counted += 1;
+    this.#outstanding += 1;
   }
 
   flush(): void {
@@ -333,9 +345,12 @@ export class Upstream {
         this.#tag = end - start < 64 ? buffer.toString('latin1', start, end - 1) : '';
         this.#answered();
         return true;
+      case BACKEND.closeComplete:
+        this.#events.closeConfirmed();
+        this.#answered();
+        return true;
       case BACKEND.rowDescription:
       case BACKEND.noData:
-      case BACKEND.closeComplete:
       case BACKEND.emptyQueryResponse:
       case BACKEND.portalSuspended:
         this.#answered();
@@ -370,6 +385,8 @@ export class Upstream {
       return false;
     }
     this.#failed = true;
+    const [parse] = this.#parses;
+    if (parse !== undefined && parse.at === this.#counted - this.#outstanding) this.#events.parseRefused(parse.token);
     if (this.#draining !== null) this.#drained();
     // The client's own session does not end with the core's: it is told when the connection closes, which is next.
     if (fatal) return false;
@@ -388,6 +405,7 @@ export class Upstream {
     const result: RelayResult = { status: this.status, failed: this.#failed, tag: this.#tag };
     this.#relaying = null;
     this.#outstanding = 0;
+    this.#counted = 0;
     this.#parses = [];
     this.#binds = [];
     this.#failed = false;
