@@ -183,6 +183,30 @@ const edge = {
       help: 'Limit of one local statement; 0 is none. A session may set its own.',
     }),
     slowLanes: whole({ min: 1, max: 64, default: 2, help: 'Child processes for statements that may scan.' }),
+    snapshotsMax: whole({
+      min: 0,
+      max: 10_000,
+      default: 500,
+      help: "REPEATABLE READ blocks that keep a snapshot here at once; one more is the core's.",
+    }),
+    snapshotLanes: whole({
+      min: 0,
+      max: 64,
+      default: 4,
+      help: 'Child processes, beyond slow_lanes, for scans in such blocks.',
+    }),
+    snapshotAgeMaxMs: duration({
+      default: 600_000,
+      help: 'Such a block fails with 40001 when it takes longer; 0 is no limit.',
+    }),
+    snapshotLogBytesMax: size({
+      default: 4 * 1024 ** 3,
+      help: "Size of SQLite's log, which grows under an open snapshot, at which the oldest one is given up; 0 is no limit.",
+    }),
+    cursorBytesMax: size({
+      default: 1024 ** 3,
+      help: 'Rows of open cursors that are kept in files; more gets 53400.',
+    }),
     catalogueTablesMax: whole({
       min: 0,
       max: 10_000,

@@ -6,10 +6,20 @@ import type { ServerSession } from '../session/server-session.ts';
 import { type ErrorFields, type TransactionStatus, writeError, writeReadyForQuery } from '../wire/backend.ts';
 import type { ByteWriter } from '../wire/bytes.ts';
 import type { CatalogueAnswers } from './catalogue/answers.ts';
-import { Forwarder, type ForwarderDeps, type ForwarderEvents, type TransactionState } from './forward.ts';
+import type { CursorFiles } from './cursor-rows.ts';
+import { Cursors } from './cursors.ts';
+import {
+  Forwarder,
+  type ForwarderDeps,
+  type ForwarderEvents,
+  newTransaction,
+  type TransactionState,
+} from './forward.ts';
 import type { LocalEngine } from './local.ts';
+import { LocalAnswers } from './local-answers.ts';
+import type { Snapshots } from './snapshots.ts';
 import { ABORTED, OwnStatements, ownSettingProblem } from './own-statements.ts';
-import { type PlanStamp, PreparedStatements } from './prepared.ts';
+import { type PlanStamp, PreparedStatements, type PreparedStatement, sameColumns } from './prepared.ts';
 import { SettingReports } from './setting-reports.ts';
 import { isOwnSetting, SessionSettings, type SettingsOwner } from './settings.ts';
 import type { AnsweredBy } from './show.ts';
@@ -18,7 +28,8 @@ import { SlowRows } from './slow-rows.ts';
 import type { LocalPlan, Planned } from './sql/plan.ts';
 import { parseToken, requireSameSystem } from './token.ts';
 import type { RelayResult } from './upstream.ts';
-import { type Reason, syntaxErrorOf, type Why, why } from './why.ts';
+import { errorFields } from './faults.ts';
+import { isAlwaysOwn, type Reason, syntaxErrorOf, type Why, why } from './why.ts';
 
 export interface SessionLimits {
   readonly statementsMax: number;
@@ -37,6 +48,8 @@ export interface AnswerCounts {
 export interface SessionDeps extends ForwarderDeps {
   readonly engine: LocalEngine;
   readonly slowLanes: SlowLanes;
+  readonly snapshots: Snapshots;
+  readonly cursorFiles: CursorFiles;
   readonly owner: SettingsOwner;
   readonly limits: SessionLimits;
   readonly counts: AnswerCounts;
@@ -70,7 +83,9 @@ export class Conversation {
   readonly prepared = new PreparedStatements();
   readonly own: OwnStatements;
   readonly slow: SlowRows;
-  readonly transaction: TransactionState = { where: 'none', failed: false, beginSql: '' };
+  readonly transaction: TransactionState = newTransaction();
+  readonly local: LocalAnswers;
+  readonly cursors: Cursors;
   /** Something asynchronous runs; frames wait, but for COPY data. */
   busy = false;
   skipUntilSync = false;
@@ -87,21 +102,9 @@ export class Conversation {
     this.reports = new SettingReports(this.settings);
     this.forward = new Forwarder(deps, this.settings, owner.forwarder);
     this.#startOwnSettings();
-    this.own = new OwnStatements({
-      feed: deps.feed,
-      engine: deps.engine,
-      out: this.out,
-      settings: this.settings,
-      reports: this.reports,
-      transaction: this.transaction,
-      forward: this.forward,
-      prepared: this.prepared,
-      fail: (fields) => this.fail(fields),
-      answered: () => this.answered,
-      done: () => {
-        this.answered = ANSWERED_SESSION;
-      },
-    });
+    this.local = new LocalAnswers(this);
+    this.cursors = new Cursors(this, this.local);
+    this.own = new OwnStatements(this);
     this.slow = new SlowRows({
       clock: deps.clock,
       lanes: deps.slowLanes,
@@ -127,9 +130,40 @@ export class Conversation {
     }
   }
 
+  /** The statement was about the session itself. */
+  answeredHere(): void {
+    this.answered = ANSWERED_SESSION;
+  }
+
+  /** Resolves when the client's queue has room; false when it is gone. */
+  clientRoom(): Promise<boolean> {
+    return this.#owner.clientRoom();
+  }
+
+  /** The block is over, wherever it ran: what it held here goes. */
+  blockEnded(committed: boolean): void {
+    const { transaction } = this;
+    transaction.where = 'none';
+    transaction.failed = false;
+    this.prepared.dropPortals();
+    this.cursors.dropTransaction(committed);
+    transaction.snapshot?.close();
+    transaction.snapshot = null;
+  }
+
   get status(): TransactionStatus {
     if (this.transaction.failed) return 'E';
     return this.transaction.where === 'none' ? 'I' : 'T';
+  }
+
+  /** Answered here although the block or batch is the core's: what is about this edge, and cursors that are here. */
+  isOwnInBlock(planned: Planned): boolean {
+    if (isAlwaysOwn(planned)) return true;
+    const { plan } = planned;
+    if (plan.kind !== 'session' || this.cursors.isEmpty) return false;
+    const { statement } = plan;
+    if (statement.type === 'fetch') return this.cursors.has(statement.cursor);
+    return statement.type === 'close' && statement.name !== null && this.cursors.has(statement.name);
   }
 
   /** The core is in the middle of a block or batch of this session: whatever comes belongs to it. */
@@ -165,12 +199,8 @@ export class Conversation {
   transactionIs(result: RelayResult): void {
     const transaction = this.transaction;
     if (result.status === 'I') {
-      if (transaction.where !== 'none') {
-        this.settings.end(result.tag === 'COMMIT');
-        this.prepared.dropPortals();
-      }
-      transaction.where = 'none';
-      transaction.failed = false;
+      if (transaction.where !== 'none') this.settings.end(result.tag === 'COMMIT');
+      if (transaction.where !== 'none' || !this.cursors.isEmpty) this.blockEnded(result.tag === 'COMMIT');
       return;
     }
     if (transaction.where === 'none') this.settings.begin();
@@ -180,6 +210,19 @@ export class Conversation {
 
   stamp(planned: Planned): PlanStamp {
     return { planned, version: this.deps.engine.version, key: this.settings.planning.key };
+  }
+
+  /** Plans a statement again when what it was planned under changed. An error when the client holds another description. */
+  renew(statement: PreparedStatement): ErrorFields | null {
+    if (this.staleness(statement.stamp) === null) return null;
+    const planned = this.deps.engine.statement(statement.sql, statement.parameterTypes, this.settings);
+    const { plan } = planned;
+    if (statement.columns !== null && plan.kind === 'local' && !sameColumns(statement.columns, plan.columns)) {
+      // It stays as it is, and fails each time, until the client prepares it again.
+      return errorFields('0A000', 'cached plan must not change result type');
+    }
+    statement.stamp = this.stamp(planned);
+    return null;
   }
 
   /** Why a plan made then cannot be used now; null when it can. */
@@ -223,12 +266,26 @@ export class Conversation {
   fail(fields: ErrorFields): 'failed' {
     writeError(this.out, fields);
     this.skipUntilSync = true;
-    if (this.transaction.where === 'local' && !this.transaction.failed) {
-      this.transaction.failed = true;
-      // The block's settings go with the error, not only with the ROLLBACK.
-      this.reports.change(() => this.settings.end(false));
+    const { transaction, settings } = this;
+    if (transaction.where === 'local' && !transaction.failed) {
+      transaction.failed = true;
+      // The block's settings go with the error, not only with the ROLLBACK; a savepoint keeps those before it.
+      const savepoint = settings.savepoints.at(-1);
+      this.reports.change(() => {
+        if (savepoint === undefined) settings.end(false);
+        else settings.rollbackTo(savepoint);
+      });
+      if (savepoint === undefined) this.#letGo();
     }
     return 'failed';
+  }
+
+  /** Nothing in the block will be read any more. */
+  #letGo(): void {
+    const { transaction } = this;
+    this.cursors.dropTransaction(false);
+    transaction.snapshot?.close();
+    transaction.snapshot = null;
   }
 
   failed(fields: ErrorFields): undefined {
@@ -236,8 +293,11 @@ export class Conversation {
     return undefined;
   }
 
-  countLocal(how: AnsweredBy): void {
+  countLocal(how: AnsweredBy, { tables }: LocalPlan): void {
     this.answered = how;
+    const { transaction } = this;
+    transaction.hasRead = true;
+    if (transaction.snapshot !== null) for (const oid of tables) transaction.snapshot.tables.add(oid);
     this.deps.counts.local();
   }
 

@@ -31,6 +31,7 @@ import { type Opened, ServerSession } from '../session/server-session.ts';
 import { writeError } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { CatalogueAnswers } from './catalogue/answers.ts';
+import { CursorFiles } from './cursor-rows.ts';
 import { CoreKnowledge } from './core-facts.ts';
 import { CoreWriter } from './core-writer.ts';
 import { errorFields, isCoreAway } from './faults.ts';
@@ -43,6 +44,7 @@ import { type FromReader, type ReaderCounts, Readers, type ToReader } from './re
 import { EdgeSession } from './session.ts';
 import type { SessionDeps } from './conversation.ts';
 import { SessionSettings } from './settings.ts';
+import { Snapshots } from './snapshots.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
 import { Planner, PLANNER_DEFAULTS } from './sql/planner.ts';
@@ -113,6 +115,16 @@ export interface EdgeOptions {
   readonly rywWaitMs?: number;
   /** About so many tables the core is asked ahead what psql asks, for when it is away; 0 = none, and nothing is remembered. */
   readonly catalogueTablesMax?: number;
+  /** Transaction blocks that keep a snapshot here at once; see snapshots.ts. */
+  readonly snapshotsMax?: number;
+  /** Child processes, beyond slowLanesMax, for scans in such blocks. */
+  readonly snapshotLanesMax?: number;
+  /** 0 = none. */
+  readonly snapshotAgeMsMax?: number;
+  /** 0 = none. */
+  readonly snapshotLogBytesMax?: number;
+  /** Rows of open cursors in files. */
+  readonly cursorBytesMax?: number;
   /** How long questions about the catalogue are collected before the core is asked. */
   readonly catalogueSettleMs?: number;
   /** Bound for one message of a client. */
@@ -143,6 +155,15 @@ const KV_WAITING_MAX = 1000;
 
 /** Statements that wait for a slow lane, per lane. */
 const WAITING_PER_LANE = 16;
+
+/** Folders of rows of open cursors begin so, one per process. */
+const CURSORS_FOLDER = 'cursors-';
+
+const SNAPSHOTS_MAX = 500;
+const SNAPSHOT_LANES_MAX = 4;
+const SNAPSHOT_AGE_MS_MAX = 600_000;
+const SNAPSHOT_LOG_BYTES_MAX = 4 * 1024 ** 3;
+const CURSOR_BYTES_MAX = 1024 ** 3;
 
 /** A core that did not answer is not asked again for this long: a burst of forwarded statements must not wait one by one. */
 const CORE_AWAY_MEMORY_MS = 200;
@@ -186,6 +207,8 @@ class EdgeServer implements Edge {
   readonly #knowledge: CoreKnowledge;
   readonly #remembered: CatalogueAnswers;
   readonly #slowLanes: SlowLanes;
+  readonly #snapshots: Snapshots;
+  readonly #cursorFiles: CursorFiles;
   readonly #sessions = new Set<ServerSession>();
   readonly #cancels: CancelRegistry;
   readonly #pool: UpstreamPool;
@@ -269,11 +292,26 @@ class EdgeServer implements Edge {
     );
     this.#slowLanes = new SlowLanes(deps.startSlowLane, {
       lanesMax: shareOf(options.slowLanesMax, options),
+      pinnedMax: shareOf(options.snapshotLanesMax ?? SNAPSHOT_LANES_MAX, options),
       waitingMax: shareOf(options.slowLanesMax, options) * WAITING_PER_LANE,
       path: feed.path,
       generation: () => feed.current.generation,
       catalogueVersion: () => this.#engine.catalogue?.version ?? -1,
     });
+    this.#snapshots = new Snapshots(
+      { clock, disk, log, engine: this.#engine, lanes: this.#slowLanes, path: feed.path },
+      {
+        countMax: shareOf(options.snapshotsMax ?? SNAPSHOTS_MAX, options),
+        ageMsMax: options.snapshotAgeMsMax ?? SNAPSHOT_AGE_MS_MAX,
+        logBytesMax: options.snapshotLogBytesMax ?? SNAPSHOT_LOG_BYTES_MAX,
+      },
+    );
+    this.#slowLanes.onWanted = () => this.#snapshots.laneWanted();
+    this.#cursorFiles = new CursorFiles(
+      disk,
+      `${options.dir}/${CURSORS_FOLDER}${Buffer.from(deps.random.bytes(6)).toString('hex')}`,
+      shareOf(options.cursorBytesMax ?? CURSOR_BYTES_MAX, options),
+    );
     metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.connections);
     metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count + (this.#readers?.upstreamConnections ?? 0));
     metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
@@ -328,6 +366,8 @@ class EdgeServer implements Edge {
       const hasAuthentication = users.size > 0 || certificates.acceptCertificates;
       requireSafeListening({ who: 'the edge', host, hasTls: tls !== undefined, hasAuthentication });
       await disk.makeDirectory(this.#options.dir);
+      // What an earlier process left; further readers of this one start later.
+      if (this.#options.httpPort !== null) await removeCursorFolders(disk, this.#options.dir);
       await loadParser();
       knowledge = Promise.all([this.#knowledge.run(all), this.#remembered.run(all)]).then(() => {});
       listener = await this.#listen(users);
@@ -354,6 +394,7 @@ class EdgeServer implements Edge {
       for (const session of this.#sessions) session.shutdown();
       stop.abort();
       await this.#readers?.stop();
+      this.#snapshots.close();
       await this.#slowLanes.close();
       this.#kt?.stop();
       await http?.stop();
@@ -549,6 +590,8 @@ class EdgeServer implements Edge {
       feed,
       engine: this.#engine,
       slowLanes: this.#slowLanes,
+      snapshots: this.#snapshots,
+      cursorFiles: this.#cursorFiles,
       owner: this.#knowledge,
       user: () => this.#knowledge.user,
       remembered: this.#remembered,
@@ -633,4 +676,10 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
+}
+
+async function removeCursorFolders(disk: Disk, directory: string): Promise<void> {
+  for (const name of await disk.list(directory)) {
+    if (name.startsWith(CURSORS_FOLDER)) await disk.remove(`${directory}/${name}`);
+  }
 }

@@ -25,15 +25,15 @@ import {
 import type { Conversation, Wait } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
 import { errorFields } from './faults.ts';
-import { type BoundValues, type PreparedPlan, ROWS_FAILED, writeDataRow } from './local.ts';
+import { type BoundValues, PreparedPlan, ROWS_FAILED, writeDataRow } from './local.ts';
 import { ANSWERED_FAST, ANSWERED_SLOW, isError, type LocalAnswers, selectTag } from './local-answers.ts';
-import { ABORTED, type Step } from './own-statements.ts';
-import { type Portal, type PreparedStatement, sameColumns } from './prepared.ts';
+import { ABORTED, type Executable, type Step, tooManyStatements } from './own-statements.ts';
+import type { Portal, PreparedStatement } from './prepared.ts';
 import type { Segment } from './segment.ts';
 import { writeShowDescription } from './show.ts';
 import type { SlowQuery } from './slow-lanes.ts';
-import type { LocalPlan, Planned, SessionStatement } from './sql/plan.ts';
-import { isAlwaysOwn, isChanging, isOwnStatement, type Reason, syntaxErrorOf, why, whyOf } from './why.ts';
+import type { LocalPlan, Plan, Planned, SessionStatement } from './sql/plan.ts';
+import { isChanging, isOwnStatement, type Reason, syntaxErrorOf, why, whyOf } from './why.ts';
 
 export class ExtendedQuery {
   readonly #session: Conversation;
@@ -61,15 +61,7 @@ export class ExtendedQuery {
     const existing = name === '' ? undefined : this.#session.prepared.statement(name);
     if (existing !== undefined) return this.#parseAgain(existing, planned, frame);
     if (this.#session.prepared.size >= this.#session.deps.limits.statementsMax && name !== '') {
-      return this.#session.failed(
-        errorFields(
-          '54000',
-          `this session holds ${this.#session.prepared.size} prepared statements, no more are allowed`,
-          {
-            hint: 'close statements that are no longer used (DEALLOCATE), or lower the driver’s statement cache',
-          },
-        ),
-      );
+      return this.#session.failed(tooManyStatements(this.#session.prepared.size));
     }
     const stamp = this.#session.stamp(planned);
     const columns = planned.plan.kind === 'local' ? planned.plan.columns : null;
@@ -107,7 +99,7 @@ export class ExtendedQuery {
 
   /** Whether a statement's messages have to go to the core, as far as that is known before its values are. */
   #goesUpstream(planned: Planned): boolean {
-    if (this.#session.isBound) return !isAlwaysOwn(planned);
+    if (this.#session.isBound) return !this.#session.isOwnInBlock(planned);
     if (this.#session.unreadable() !== null) return true;
     const { plan } = planned;
     if (plan.kind === 'forward') return true;
@@ -125,9 +117,9 @@ export class ExtendedQuery {
         return this.#bindUpstream(null, message, frame);
       return this.#session.failed(unknownStatement(message.statement));
     }
-    if (this.#session.isBound && !isAlwaysOwn(statement.stamp.planned))
+    if (this.#session.isBound && !this.#session.isOwnInBlock(statement.stamp.planned))
       return this.#bindUpstream(statement, message, frame);
-    const changed = this.#renew(statement);
+    const changed = this.#session.renew(statement);
     if (changed !== null) return this.#session.failed(changed);
     const { planned } = statement.stamp;
     if (this.#goesUpstream(planned) && !this.#isTaken(message.portal)) {
@@ -141,7 +133,12 @@ export class ExtendedQuery {
       formatError(planned, message);
     if (refused !== null) return this.#session.failed(refused);
     let values: BoundValues | null = NO_VALUES;
-    if (planned.plan.kind === 'local') {
+    const executable = this.#executable(planned);
+    if (executable !== null) {
+      const { plan, parameters } = executable;
+      values = this.#session.deps.engine.bind(plan, executable.planned.literals, parameters, this.#session.settings);
+      if (values === null) return this.#bindUpstream(statement, message, frame);
+    } else if (planned.plan.kind === 'local') {
       values = this.#session.deps.engine.bind(
         planned.plan,
         planned.literals,
@@ -151,13 +148,24 @@ export class ExtendedQuery {
       if (values === null) return this.#bindUpstream(statement, message, frame);
     }
     return this.#segment.after(() => {
-      this.#session.prepared.openPortal(message.portal, newPortal(statement, message, frame, values));
+      const portal = newPortal(statement, message, frame, values);
+      this.#session.prepared.openPortal(
+        message.portal,
+        executable === null ? portal : { ...portal, stamp: this.#session.stamp(executable.planned) },
+      );
       writeBindComplete(this.#session.out);
     });
   }
 
   #isTaken(portal: string): boolean {
-    return portal !== '' && this.#session.prepared.portal(portal) !== undefined;
+    const { prepared, cursors } = this.#session;
+    return portal !== '' && (prepared.portal(portal) !== undefined || cursors.has(portal));
+  }
+
+  /** What an EXECUTE stands for, when it can run here. */
+  #executable({ plan }: Planned): Executable | null {
+    if (plan.kind !== 'session' || plan.statement.type !== 'execute') return null;
+    return this.#session.own.executable(plan.statement);
   }
 
   #bindUpstream(statement: PreparedStatement | null, message: BindMessage, frame: Frame): Wait {
@@ -173,23 +181,6 @@ export class ExtendedQuery {
     );
   }
 
-  /** Plans a statement again when what it was planned under changed. An error when the client holds another description. */
-  #renew(statement: PreparedStatement): ErrorFields | null {
-    if (this.#session.staleness(statement.stamp) === null) return null;
-    const planned = this.#session.deps.engine.statement(
-      statement.sql,
-      statement.parameterTypes,
-      this.#session.settings,
-    );
-    const { plan } = planned;
-    if (statement.columns !== null && plan.kind === 'local' && !sameColumns(statement.columns, plan.columns)) {
-      // It stays as it is, and fails each time, until the client prepares it again.
-      return errorFields('0A000', 'cached plan must not change result type');
-    }
-    statement.stamp = this.#session.stamp(planned);
-    return null;
-  }
-
   describe(buffer: Buffer, start: number, end: number): Wait {
     const frame = new Frame(buffer, start, end);
     if (this.#session.forward.held === 'encoding') return this.#segment.raw(frame, 'counted');
@@ -200,6 +191,8 @@ export class ExtendedQuery {
   #describePortal(name: string, frame: Frame): Wait {
     const portal = this.#session.prepared.portal(name);
     if (portal === undefined) {
+      const description = this.#session.cursors.description(name, TEXT_FORMATS);
+      if (description !== null) return this.#segment.after(() => this.#session.out.bytes(description));
       return this.#session.isBound ? this.#segment.counted(frame) : this.#session.failed(unknownPortal(name));
     }
     const { stamp } = portal;
@@ -214,7 +207,7 @@ export class ExtendedQuery {
       if (this.#session.isBound || (this.#session.forward.open && name !== '')) return this.#segment.counted(frame);
       return this.#session.failed(unknownStatement(name));
     }
-    const changed = this.#session.isBound ? null : this.#renew(statement);
+    const changed = this.#session.isBound ? null : this.#session.renew(statement);
     if (changed !== null) return this.#session.failed(changed);
     const { planned } = statement.stamp;
     if (this.#goesUpstream(planned) && (statement.upstream || !hasNoRows(planned))) {
@@ -228,16 +221,21 @@ export class ExtendedQuery {
     if (this.#session.transaction.failed && !this.#session.isBound && !hasNoRows(planned))
       return this.#session.failed(ABORTED);
     return this.#segment.after(() => {
-      writeParameterDescription(this.#session.out, plan.kind === 'local' ? plan.parameterTypes : []);
+      writeParameterDescription(this.#session.out, parameterTypesOf(plan));
       this.#describeColumns(planned, TEXT_FORMATS);
     });
   }
 
-  #describeColumns({ plan }: Planned, formats: readonly number[]): void {
+  #describeColumns(planned: Planned, formats: readonly number[]): void {
+    const plan = this.#executable(planned)?.plan ?? planned.plan;
     if (plan.kind === 'local') {
       const prepared = this.#session.deps.engine.prepare(plan);
       if (prepared !== null) this.#session.out.bytes(prepared.description(formats));
       else this.#session.fail(SCHEMA_CHANGED);
+    } else if (plan.kind === 'session' && plan.statement.type === 'fetch' && !plan.statement.move) {
+      const description = this.#session.cursors.description(plan.statement.cursor, formats);
+      if (description === null) writeNoData(this.#session.out);
+      else this.#session.out.bytes(description);
     } else if (plan.kind === 'session' && plan.statement.type === 'show') {
       writeShowDescription(this.#session.out, plan.statement.name, plan.statement.column);
     } else {
@@ -251,6 +249,9 @@ export class ExtendedQuery {
     const { name, rowsMax } = readExecute(buffer, start, end);
     const portal = this.#session.prepared.portal(name);
     if (portal === undefined) {
+      if (this.#session.cursors.has(name)) {
+        return this.#segment.after(() => this.#session.cursors.execute(name, rowsMax)?.then(() => {}));
+      }
       return this.#session.isBound ? this.#segment.counted(frame) : this.#session.failed(unknownPortal(name));
     }
     const { stamp, statement } = portal;
@@ -304,7 +305,13 @@ export class ExtendedQuery {
       }
       portal.done = true;
       this.#session.beginImplicit();
-      const step = this.#session.own.run(statement, sql, { bound: this.#session.isBound, describe: false, rowsMax });
+      const step = this.#session.own.run(statement, sql, {
+        bound: this.#session.isBound,
+        describe: false,
+        rowsMax,
+        formats: portal.formats,
+        parameters: portal.parameters,
+      });
       const finish = (done: Step | null): Wait => {
         if (done !== null) return undefined;
         const wait = this.#moveUpstream(portal, frame, 'session');
@@ -317,9 +324,11 @@ export class ExtendedQuery {
   }
 
   #executeLocal(portal: Portal, plan: LocalPlan, rowsMax: number, frame: Frame, reason: Reason | null): Wait {
-    const prepared = reason === null ? this.#session.deps.engine.prepare(plan) : null;
+    const prepared = reason ?? this.#local.prepare(plan);
     const { values, formats } = portal;
-    if (prepared === null || values === null) return this.#moveUpstream(portal, frame, reason ?? 'replica-not-ready');
+    if (isError(prepared)) return this.#session.failed(prepared);
+    if (!(prepared instanceof PreparedPlan)) return this.#moveUpstream(portal, frame, prepared);
+    if (values === null) return this.#moveUpstream(portal, frame, 'parameter-value');
     if ((this.#session.settings.needsBroken & (plan.needs | prepared.needsOf(formats))) !== 0) {
       return this.#moveUpstream(portal, frame, 'setting');
     }
@@ -331,7 +340,7 @@ export class ExtendedQuery {
       if (rows >= 0) {
         portal.done = true;
         writeCommandComplete(out, selectTag(rows));
-        this.#session.countLocal(ANSWERED_FAST);
+        this.#session.countLocal(ANSWERED_FAST, plan);
         return undefined;
       }
       out.truncate(mark);
@@ -341,7 +350,7 @@ export class ExtendedQuery {
     if (rows !== null) {
       portal.rows = rows;
       portal.writers = prepared.writers(formats);
-      this.#session.countLocal(ANSWERED_FAST);
+      this.#session.countLocal(ANSWERED_FAST, plan);
       return this.#continuePortal(portal, rowsMax, frame);
     }
     return rowsMax > 0
@@ -399,6 +408,7 @@ export class ExtendedQuery {
     if (isPortal) {
       upstream = this.#session.prepared.portal(name)?.upstream === true;
       this.#session.prepared.dropPortal(name);
+      this.#session.cursors.drop(name);
     } else {
       const statement = this.#session.prepared.statement(name);
       // A name that is not known here may be one of SQL's PREPARE.
@@ -418,11 +428,12 @@ export class ExtendedQuery {
     rowsMax: number,
     frame: Frame,
   ): Promise<void> {
-    const query = await this.#session.slow.open(prepared, values, portal.formats);
+    const { snapshot } = this.#session.transaction;
+    const query = await this.#session.slow.open(prepared, values, portal.formats, snapshot);
     if (query === null) return this.#moveUpstream(portal, frame, 'slow-lanes-busy');
     if ('sqlstate' in query) return this.#session.failed(query);
     portal.slow = query;
-    this.#session.countLocal(ANSWERED_SLOW);
+    this.#session.countLocal(ANSWERED_SLOW, prepared.plan);
     return this.#slowPortalRows(portal, query, rowsMax, frame);
   }
 
@@ -458,6 +469,7 @@ function newPortal(
     bindFrame: frame,
     upstream: false,
     formats: message.formats,
+    parameters: message.parameters,
     values,
     rows: null,
     writers: null,
@@ -470,14 +482,23 @@ function newPortal(
 /** A statement of ours that can be described without asking anybody, in a failed block too. */
 function hasNoRows({ plan }: Planned): boolean {
   if (plan.kind === 'empty') return true;
-  return plan.kind === 'session' && plan.statement.type !== 'show' && isOwnStatement(plan.statement);
+  if (plan.kind !== 'session' || !isOwnStatement(plan.statement)) return false;
+  const { statement } = plan;
+  return statement.type !== 'show' && statement.type !== 'execute' && (statement.type !== 'fetch' || statement.move);
+}
+
+/** Types of $1..$n as ParameterDescription tells them. */
+function parameterTypesOf(plan: Plan): readonly number[] {
+  if (plan.kind === 'local') return plan.parameterTypes;
+  if (plan.kind !== 'session' || plan.statement.type !== 'declare') return [];
+  return parameterTypesOf(plan.statement.planned.plan);
 }
 
 /** What Postgres says to a Bind with other parameters than its statement has. */
 function countError({ plan }: Planned, { statement, parameters }: BindMessage): ErrorFields | null {
   const given = parameters.values.length;
   if (plan.kind === 'forward') return null;
-  const wanted = plan.kind === 'local' ? plan.parameterTypes.length : 0;
+  const wanted = parameterTypesOf(plan).length;
   if (given === wanted) return null;
   return errorFields(
     '08P01',

@@ -6,21 +6,47 @@
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
-import { type Lsn, LSN_ZERO, parseLsn, type Position } from '../pg/lsn.ts';
+import { formatLsn, type Lsn, LSN_ZERO, parseLsn, type Position } from '../pg/lsn.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault } from './faults.ts';
 import { PROBED_SETTINGS, quoteLiteral, type SessionSettings } from './settings.ts';
+import type { BlockSnapshot } from './snapshots.ts';
 import { Upstream, type UpstreamEvents, UpstreamLost } from './upstream.ts';
 import type { PoolMember, UpstreamPool } from './upstream-pool.ts';
+
+export type Isolation = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable';
 
 /** How session and core stand inside a transaction block. */
 export interface TransactionState {
   /** `none` outside a block; `local` while only local reads happened; `upstream` from the first forwarded statement on. */
   where: 'none' | 'local' | 'upstream';
-  /** True between an error and the end of the block. */
+  /** True between an error and the end of the block, or of the savepoint. */
   failed: boolean;
-  /** The BEGIN as the client wrote it. */
+  /** What begins the block at the core: BEGIN as the client wrote it, and SET TRANSACTION after it. */
   beginSql: string;
+  isolation: Isolation;
+  isReadOnly: boolean;
+  isDeferrable: boolean;
+  /** A query ran in it. */
+  hasRead: boolean;
+  /** Of a REPEATABLE READ block that has read here. */
+  snapshot: BlockSnapshot | null;
+  /** The last block could not go on at the core with what it had read here: the next one is the core's from its BEGIN. */
+  isNextUpstream: boolean;
+}
+
+export function newTransaction(): TransactionState {
+  return {
+    where: 'none',
+    failed: false,
+    beginSql: '',
+    isolation: 'read committed',
+    isReadOnly: false,
+    isDeferrable: false,
+    hasRead: false,
+    snapshot: null,
+    isNextUpstream: false,
+  };
 }
 
 /** What the core holds for this session that cannot be made again on another connection. */
@@ -33,6 +59,8 @@ export interface ForwarderEvents extends Omit<UpstreamEvents, 'closed'> {
   released(): void;
   /** True when the session has nothing under way at the core. */
   isIdle(): boolean;
+  /** Brings the rows of all open cursors here. */
+  finishCursors(): Promise<void>;
   /** Messages were sent that the core has not been asked to end with a Sync: nothing of ours may come between. */
   isInBatch(): boolean;
   /** A statement of our own ran there: it destroys the unnamed prepared statement. */
@@ -56,6 +84,11 @@ export interface ForwarderDeps {
 const PROBE_SQL = `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END, pg_catalog.pg_my_temp_schema() <> 0, current_user, EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), ${PROBED_SETTINGS.map(
   (name) => `pg_catalog.current_setting(${quoteLiteral(name)}, true)`,
 ).join(', ')}`;
+
+const CURRENT_LSN_SQL = `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END`;
+
+/** An idle core tells its position once a second; longer than a few of these the edge is behind. */
+const GO_ON_WAIT_MS = 3000;
 
 /** Tags of statements that leave nothing behind on their connection but rows and known settings. */
 const LEAVES_NOTHING =
@@ -122,9 +155,71 @@ export class Forwarder implements PoolMember {
     }
     if (transaction.where !== 'local') return;
     await this.#execOrThrow(upstream, transaction.beginSql);
+    try {
+      const sql = this.#settings.transactionSql();
+      if (sql !== null) await this.#execOrThrow(upstream, sql);
+      if (transaction.snapshot !== null) await this.#goOnAfter(transaction, transaction.snapshot, upstream);
+    } catch (error) {
+      if (!(error instanceof UpstreamLost)) await upstream.exec('ROLLBACK');
+      throw error;
+    }
     transaction.where = 'upstream';
-    const sql = this.#settings.transactionSql();
-    if (sql !== null) await this.#execOrThrow(upstream, sql);
+  }
+
+  /**
+   * A REPEATABLE READ block that has read here goes on at the core: only if all tables that it has read are, in the core's
+   * snapshot, what they were in ours. Open cursors are brought here first; then ours is not needed any more.
+   */
+  async #goOnAfter(transaction: TransactionState, snapshot: BlockSnapshot, upstream: Upstream): Promise<void> {
+    const { feed, clock } = this.#deps;
+    await this.#events.finishCursors();
+    // Reading it takes the core's snapshot, which cannot hold anything from beyond it.
+    const answer = await upstream.exec(CURRENT_LSN_SQL);
+    this.#events.unnamedGone();
+    if (answer.error !== null) throw faultOf(answer.error);
+    const lsn = parseLsn(String(answer.rows[0]?.[0]));
+    const { promise, stop } = waitFor(feed, clock, () => feed.current.position >= lsn, GO_ON_WAIT_MS);
+    this.#stopWaiting = stop;
+    const isReached = snapshot.tables.size === 0 || (await promise);
+    stop();
+    this.#stopWaiting = null;
+    const isSame = snapshot.tables.size === 0 || (isReached && snapshot.isStillTrue());
+    if (isSame) {
+      transaction.snapshot = null;
+      snapshot.close();
+      return;
+    }
+    transaction.isNextUpstream = true;
+    this.#isCancelled = false;
+    throw new Fault('snapshot-overtaken', {
+      message: 'could not serialize access due to concurrent update',
+      detail: isReached
+        ? `the block has read tables at ${snapshot.lsnText} here that were changed before it came to the core`
+        : `the block has read at ${snapshot.lsnText} here, and this edge did not get to ${formatLsn(lsn)} of the core in time`,
+      hint: 'Try the transaction again: in this session its next block runs at the core from its beginning.',
+      sqlstate: '40001',
+      retryable: true,
+    });
+  }
+
+  /** Whether Postgres would let a cursor of this query go backwards when neither SCROLL nor NO SCROLL is said. */
+  async isScrollable(query: string, transaction: TransactionState): Promise<boolean> {
+    const upstream = this.#upstream ?? (await this.#open());
+    const [begin, end] =
+      transaction.where === 'upstream'
+        ? ['SAVEPOINT skerry_scroll', 'ROLLBACK TO skerry_scroll; RELEASE skerry_scroll']
+        : ['BEGIN', 'ROLLBACK'];
+    if (upstream.status === 'I') {
+      const sql = this.#settings.catchUpSql(false);
+      if (sql !== null) await this.#execOrThrow(upstream, sql);
+    }
+    const { rows, error } = await upstream.exec(
+      `${begin}; DECLARE skerry_scroll CURSOR FOR ${query}; SELECT is_scrollable FROM pg_catalog.pg_cursors WHERE name = 'skerry_scroll'; ${end}`,
+    );
+    this.#events.unnamedGone();
+    if (error === null) return rows[0]?.[0] === 't';
+    await upstream.exec(end as string);
+    throw faultOf(error);
   }
 
   /** Call after a batch ran upstream. `changing`: it held more than plain reads. `tag`: of its last statement. */

@@ -10,7 +10,18 @@ import type { CopyIn } from './copy-in.ts';
 import { isCoreAway } from './faults.ts';
 import type { Step } from './own-statements.ts';
 import type { SessionPlan, SessionStatement } from './sql/plan.ts';
+import type { RelayResult } from './upstream.ts';
 import { forwardError, isChangingSession, type Why } from './why.ts';
+
+export interface FrameOptions {
+  /** What to say when the core is away. */
+  readonly known?: ErrorFields | null;
+  readonly session?: SessionStatement | null;
+  /** The statement, if what the core said to it before may be told when it is away. */
+  readonly text?: string | null;
+  /** Called when the core has answered. */
+  readonly done?: ((result: RelayResult) => void) | null;
+}
 
 export class ForwardedQueries {
   readonly #session: Conversation;
@@ -21,17 +32,12 @@ export class ForwardedQueries {
     this.#copy = copy;
   }
 
-  /**
-   * Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. `known`: what to say when the core is
-   * away; `text`: the statement, if what the core said to it before may be told then.
-   */
+  /** Sends a Query (or FunctionCall) up and relays the answer, ReadyForQuery included. */
   async frame(
     frame: Frame,
     because: Why,
     changing: boolean,
-    known: ErrorFields | null = null,
-    session: SessionStatement | null = null,
-    text: string | null = null,
+    { known = null, session = null, text = null, done = null }: FrameOptions = {},
   ): Promise<void> {
     this.#session.server.flush();
     if (text !== null) this.#session.deps.remembered.seen(text);
@@ -42,6 +48,7 @@ export class ForwardedQueries {
       const result = await this.#session.forward.upstream.untilReady(frame.bytes);
       this.#session.forwarded(result, because, changing);
       if (session !== null) this.#session.own.afterwards(session, result);
+      done?.(result);
     } catch (error) {
       if (text !== null && isCoreAway(error) && this.#answerRemembered(text)) return;
       this.#session.simpleFailed(forwardError(error, because, known));
@@ -66,7 +73,7 @@ export class ForwardedQueries {
   /** SET and the like, where the core has the say. */
   session(frame: Frame, { statement }: SessionPlan): Promise<void> {
     const because = { reason: 'session', detail: `${statement.type} is the core's to judge` };
-    return this.frame(frame, because, isChangingSession(statement), null, statement);
+    return this.frame(frame, because, isChangingSession(statement), { session: statement });
   }
 
   /** Sends one statement of a script up; the script goes on here, so ReadyForQuery is kept back. */

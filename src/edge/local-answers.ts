@@ -4,7 +4,7 @@ import { errorFieldsOf } from '../session/faults.ts';
 import { type ErrorFields, writeCommandComplete } from '../wire/backend.ts';
 import { NO_PARAMETERS, TEXT_FORMATS } from './client-frames.ts';
 import type { Conversation } from './conversation.ts';
-import type { BoundValues, PreparedPlan } from './local.ts';
+import { type BoundValues, PreparedPlan } from './local.ts';
 import type { Step } from './own-statements.ts';
 import type { AnsweredBy } from './show.ts';
 import type { LocalPlan } from './sql/plan.ts';
@@ -22,10 +22,13 @@ export class LocalAnswers {
 
   /** Null when the plan may run here now, else why not. After a wait perhaps the error that ended it. */
   mayRunLocally(plan: LocalPlan): Reason | null | Promise<Reason | null | ErrorFields> {
-    if (this.#session.transaction.where === 'upstream') return 'transaction';
+    const { transaction } = this.#session;
+    if (transaction.where === 'upstream') return 'transaction';
     if (this.#session.settings.isPeculiar) return 'peculiar';
     if (!this.#session.deps.mayRead(plan)) return 'privilege';
     if (this.#session.deps.isHidden(plan, this.#session.settings.planning.searchPath)) return 'hidden';
+    // Its own writes and its age were looked at when the snapshot was taken.
+    if (transaction.snapshot !== null) return null;
     const { maxLagMs } = this.#session.settings.durations;
     if (maxLagMs >= 0 && this.#session.deps.feed.ageMs() > maxLagMs) return 'too-old';
     const may = this.#session.forward.mayAnswerLocally();
@@ -35,12 +38,31 @@ export class LocalAnswers {
     return may.then((yes) => (yes ? null : (this.#session.forward.held ?? 'own-writes')), errorFieldsOf);
   }
 
-  /** A plan of the simple protocol with its values, or why it cannot run here. */
-  readyPlan(plan: LocalPlan, literals: readonly string[]): { prepared: PreparedPlan; values: BoundValues } | Reason {
+  /** The plan as it runs now: in a REPEATABLE READ block on its snapshot, which its first query takes. */
+  prepare(plan: LocalPlan): PreparedPlan | Reason | ErrorFields {
+    const { deps, transaction } = this.#session;
+    if (transaction.where !== 'local' || transaction.isolation !== 'repeatable read') {
+      return deps.engine.prepare(plan) ?? 'replica-not-ready';
+    }
+    transaction.snapshot ??= deps.snapshots.open();
+    if (transaction.snapshot === null) return 'no-snapshot';
+    try {
+      return transaction.snapshot.prepare(plan) ?? 'schema-changed';
+    } catch (error) {
+      return errorFieldsOf(error);
+    }
+  }
+
+  /** A plan with its values, or why it cannot run here. */
+  readyPlan(
+    plan: LocalPlan,
+    literals: readonly string[],
+    parameters = NO_PARAMETERS,
+  ): { prepared: PreparedPlan; values: BoundValues } | Reason | ErrorFields {
     const { engine } = this.#session.deps;
-    const prepared = engine.prepare(plan);
-    if (prepared === null) return 'replica-not-ready';
-    const values = engine.bind(plan, literals, NO_PARAMETERS, this.#session.settings);
+    const prepared = this.prepare(plan);
+    if (!(prepared instanceof PreparedPlan)) return prepared;
+    const values = engine.bind(plan, literals, parameters, this.#session.settings);
     if (values === null) return 'parameter-value';
     if ((this.#session.settings.needsBroken & (plan.needs | prepared.textNeeds)) !== 0) return 'setting';
     return { prepared, values };
@@ -57,7 +79,7 @@ export class LocalAnswers {
       return rows;
     }
     writeCommandComplete(out, selectTag(rows));
-    this.#session.countLocal(ANSWERED_FAST);
+    this.#session.countLocal(ANSWERED_FAST, prepared.plan);
     return rows;
   }
 
@@ -68,7 +90,7 @@ export class LocalAnswers {
     formats: readonly number[],
     describe: boolean,
   ): Promise<Step | 'forward'> {
-    const query = await this.#session.slow.open(prepared, values, formats);
+    const query = await this.#session.slow.open(prepared, values, formats, this.#session.transaction.snapshot);
     if (query === null) return 'forward';
     if ('sqlstate' in query) return this.#session.fail(query);
     const outcome = await this.#session.slow.send(query, 0, () => {
@@ -79,7 +101,7 @@ export class LocalAnswers {
     if (outcome.end === 'failed') return this.#session.fail(outcome.error);
     if (outcome.end === 'gone') return 'failed';
     writeCommandComplete(this.#session.out, selectTag(outcome.rows));
-    this.#session.countLocal(ANSWERED_SLOW);
+    this.#session.countLocal(ANSWERED_SLOW, prepared.plan);
     return 'done';
   }
 }
@@ -91,6 +113,6 @@ export function selectTag(rows: number): string {
 }
 
 /** What `mayRunLocally` gave is an error to tell. */
-export function isError(may: Reason | null | ErrorFields): may is ErrorFields {
-  return typeof may === 'object' && may !== null;
+export function isError(may: object | string | null): may is ErrorFields {
+  return typeof may === 'object' && may !== null && 'sqlstate' in may;
 }

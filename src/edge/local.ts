@@ -27,6 +27,26 @@ const FAST_ROWS_MAX = 1000;
 /** Prepared SQLite statements kept; the one unused for longest goes first. */
 const PREPARED_MAX = 2000;
 
+/** Connections kept for the snapshots of transaction blocks; opening one costs about as much as ten lookups. */
+const IDLE_READERS_MAX = 16;
+
+/** Prepared statements on each of them; at the bound all are dropped. */
+const PINNED_PREPARED_MAX = 100;
+
+/** Many may be open at once, and each serves one session's lookups. */
+const PINNED_CACHE_KIB = 1024;
+
+/** A connection with a snapshot of its own. */
+export interface PinnedReader {
+  readonly reader: ReplicaReader;
+  readonly generation: number;
+  /** `LocalEngine.version`: only plans of it fit. */
+  readonly version: number;
+  /** Position of the last transaction in the snapshot. */
+  lsn: Lsn;
+  readonly prepared: Map<LocalPlan, PreparedPlan>;
+}
+
 /** What `PreparedPlan.writeRows` says instead of a number of rows. */
 export const ROWS_TOO_MANY = -1;
 export const ROWS_FAILED = -2;
@@ -65,6 +85,8 @@ export class LocalEngine {
   #catalogueVersion = -1;
   #version = 0;
   readonly #prepared = new Map<LocalPlan, PreparedPlan>();
+  /** Connections of blocks that are over, for the next ones. */
+  readonly #idleReaders: PinnedReader[] = [];
 
   constructor(deps: LocalEngineDeps) {
     this.#deps = deps;
@@ -168,6 +190,74 @@ export class LocalEngine {
     );
   }
 
+  /**
+   * A snapshot of its own for a transaction block, taken now; null when there is none that plans made now fit. The caller
+   * gives it back with `unpin`.
+   */
+  pin(): PinnedReader | null {
+    if (!this.#enter()) return null;
+    const idle = this.#idleReaders.pop();
+    let pinned: PinnedReader | null = idle ?? null;
+    try {
+      pinned ??= this.#openPinned();
+      const { position, catalogueVersion } = pinned.reader.begin();
+      if (catalogueVersion === this.#catalogueVersion) {
+        pinned.lsn = position.lsn;
+        return pinned;
+      }
+    } catch (error) {
+      this.#deps.log.error('edge.replica-unreadable', { message: String(error) });
+    }
+    if (pinned !== null) this.#closePinned(pinned);
+    return null;
+  }
+
+  unpin(pinned: PinnedReader): void {
+    const isUsable = pinned.generation === this.#generation && pinned.version === this.#version;
+    if (!isUsable || this.#idleReaders.length >= IDLE_READERS_MAX) return this.#closePinned(pinned);
+    pinned.reader.end();
+    this.#idleReaders.push(pinned);
+  }
+
+  /** The plan on the block's own connection; null when the schema has changed since its snapshot. */
+  preparePinned(pinned: PinnedReader, plan: LocalPlan): PreparedPlan | null {
+    if (!this.#enter() || pinned.version !== this.#version) return null;
+    const known = pinned.prepared.get(plan);
+    if (known !== undefined) return known;
+    try {
+      if (pinned.prepared.size >= PINNED_PREPARED_MAX) this.#forgetPrepared(pinned);
+      const prepared = new PreparedPlan(plan, pinned.reader, this.#catalogue as Catalogue);
+      pinned.prepared.set(plan, prepared);
+      return prepared;
+    } catch (error) {
+      this.#deps.log.error('edge.prepare-failed', { message: String(error), sql: plan.sql });
+      return null;
+    }
+  }
+
+  /** True when it is known that what was read of these tables at `lsn` is the same in a read now, and in any up to it. */
+  isUnchangedSince(pinned: PinnedReader, tables: Iterable<number>): boolean {
+    this.#leave();
+    if (!this.#enter() || pinned.generation !== this.#generation || pinned.version !== this.#version) return false;
+    return (this.#reader as ReplicaReader).isUnchangedSince(tables, pinned.lsn);
+  }
+
+  #openPinned(): PinnedReader {
+    const reader = new ReplicaReader(this.#deps.feed.path, { cacheKib: PINNED_CACHE_KIB });
+    registerFunctions(reader.sqlite);
+    return { reader, generation: this.#generation, version: this.#version, lsn: LSN_ZERO, prepared: new Map() };
+  }
+
+  #closePinned(pinned: PinnedReader): void {
+    this.#forgetPrepared(pinned);
+    pinned.reader.close();
+  }
+
+  #forgetPrepared(pinned: PinnedReader): void {
+    for (const prepared of pinned.prepared.values()) prepared.finalize();
+    pinned.prepared.clear();
+  }
+
   close(): void {
     this.#leave();
     this.#void();
@@ -248,6 +338,7 @@ export class LocalEngine {
     this.#catalogue = null;
     this.#catalogueVersion = -1;
     this.#version += 1;
+    for (const pinned of this.#idleReaders.splice(0)) this.#closePinned(pinned);
   }
 }
 

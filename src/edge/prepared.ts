@@ -1,7 +1,7 @@
 // Prepared statements and portals of one session. Maps are made when first used: most connections of an edge are idle.
 
 import type { SqliteValue } from '../replica/sqlite.ts';
-import type { Frame } from './client-frames.ts';
+import type { Frame, Parameters } from './client-frames.ts';
 import type { ColumnWriter } from './columns.ts';
 import type { BoundValues } from './local.ts';
 import type { SlowQuery } from './slow-lanes.ts';
@@ -37,6 +37,8 @@ export interface Portal {
   readonly bindFrame: Frame;
   upstream: boolean;
   readonly formats: readonly number[];
+  /** As in Bind. */
+  readonly parameters: Parameters;
   /** SQLite values; null when the core must judge a parameter. */
   readonly values: BoundValues | null;
   /** Rows read and not yet sent, when Execute had a limit. */

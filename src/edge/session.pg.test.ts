@@ -208,9 +208,9 @@ describe('transaction blocks', () => {
     );
   });
 
-  test('REPEATABLE READ is the core’s from the start', async () => {
+  test('REPEATABLE READ on a snapshot, SERIALIZABLE at the core', async () => {
     await check(
-      0,
+      1,
       [query('BEGIN ISOLATION LEVEL REPEATABLE READ')],
       [query('SELECT id FROM t WHERE id = 1')],
       [query('SHOW transaction_isolation')],
@@ -430,7 +430,7 @@ describe('extended protocol', () => {
 
   test('prepared statements of SQL and of the protocol share their names', async () => {
     await check(
-      0,
+      4,
       [query('PREPARE q AS SELECT id FROM t WHERE id = $1')],
       [query('EXECUTE q(3)')],
       [bind('', 'q', ['4']), execute(''), sync()],
@@ -462,7 +462,7 @@ describe('extended protocol', () => {
 
   test('cursors', async () => {
     await check(
-      0,
+      1,
       [query('BEGIN')],
       [query('DECLARE c CURSOR FOR SELECT id FROM t WHERE id < 10 ORDER BY id')],
       [query('FETCH 3 FROM c')],

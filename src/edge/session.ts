@@ -20,7 +20,6 @@ import { CopyIn } from './copy-in.ts';
 import { ExtendedQuery } from './extended-query.ts';
 import { ForwardedQueries } from './forwarded.ts';
 import type { Held } from './forward.ts';
-import { LocalAnswers } from './local-answers.ts';
 import type { PreparedStatement } from './prepared.ts';
 import { Segment } from './segment.ts';
 import { isKnownSetting, type SessionSettings } from './settings.ts';
@@ -69,6 +68,7 @@ export class EdgeSession implements SessionOwner {
         released: () => session.prepared.upstreamLost(),
         isIdle: () => !session.busy && !session.isBound,
         isInBatch: () => this.#segment.isOpen,
+        finishCursors: () => session.cursors.finishAll(),
         lost: (held) => this.#upstreamLost(held),
       },
     });
@@ -76,7 +76,7 @@ export class EdgeSession implements SessionOwner {
     this.#copy = new CopyIn(session);
     this.#segment = new Segment(session, this.#copy);
     this.#forwarded = new ForwardedQueries(session, this.#copy);
-    const local = new LocalAnswers(session);
+    const { local } = session;
     this.#simple = new SimpleQuery(session, local, this.#forwarded);
     this.#extended = new ExtendedQuery(session, local, this.#segment, this.#copy);
     if (session.settings.get('client_encoding') !== 'UTF8') session.forward.hold('encoding');
@@ -108,8 +108,9 @@ export class EdgeSession implements SessionOwner {
   }
 
   cancel(): void {
-    const { slow, forward } = this.#session;
+    const { slow, forward, cursors } = this.#session;
     if (slow.running) slow.cancel();
+    else if (cursors.isRunning) cursors.cancel();
     else if (forward.isWaiting) forward.cancelWait();
     else if (forward.open && forward.upstream.busy) void forward.upstream.cancel().catch(() => {});
   }
@@ -117,9 +118,12 @@ export class EdgeSession implements SessionOwner {
   closed(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { slow, prepared, forward } = this.#session;
+    const { slow, prepared, forward, cursors, transaction } = this.#session;
     slow.kill();
     prepared.dropPortals();
+    cursors.dropAll();
+    transaction.snapshot?.close();
+    transaction.snapshot = null;
     forward.end();
     this.drain();
   }

@@ -5,6 +5,7 @@
 //
 // A setting that is not in RULES, or a value that its rule does not understand, is the core's to judge.
 
+import { quoteAlways } from '../pg/identifier.ts';
 import {
   NEED_BYTEA_HEX,
   NEED_DATESTYLE_ISO,
@@ -147,7 +148,10 @@ const REPORTED = new Set(
 
 export type Defaults = Readonly<Record<string, string>>;
 
-export interface SettingChange {
+/** What happened in the open transaction, in order: SETs, and the savepoints between them. */
+type Entry = SettingChange | { readonly savepoint: string };
+
+interface SettingChange {
   readonly name: string;
   /** null = back to the default. */
   readonly value: string | null;
@@ -186,8 +190,7 @@ export class SessionSettings {
   #current: ReadonlyMap<string, string> = NO_SETTINGS;
   /** `#current` at BEGIN; undefined outside a transaction block. */
   #before: ReadonlyMap<string, string> | undefined;
-  /** SETs of the open transaction, in order. */
-  #inTransaction: SettingChange[] = [];
+  #inTransaction: Entry[] = [];
   /** What the upstream connection was told (lower-case name → value); null when there is none. */
   #told: Map<string, string> | null = null;
   #needsBroken = -1;
@@ -272,8 +275,39 @@ export class SessionSettings {
     this.#current = this.#before;
     this.#before = undefined;
     this.#inTransaction = [];
-    if (committed) for (const change of changes) if (!change.local) this.#assign(change);
+    if (committed) for (const change of changes) if ('name' in change && !change.local) this.#assign(change);
     this.#changed();
+  }
+
+  /** Names of the open transaction's savepoints, oldest first. */
+  get savepoints(): readonly string[] {
+    return this.#inTransaction.flatMap((entry) => ('savepoint' in entry ? [entry.savepoint] : []));
+  }
+
+  savepoint(name: string): void {
+    this.#inTransaction.push({ savepoint: name });
+  }
+
+  /** Forgets the newest savepoint of that name and all after it; what was SET stays. */
+  release(name: string): void {
+    const at = this.#savepointAt(name);
+    this.#inTransaction = this.#inTransaction.filter((entry, index) => index < at || !('savepoint' in entry));
+  }
+
+  /** Back to what held at the newest savepoint of that name, which stays. */
+  rollbackTo(name: string): void {
+    const entries = this.#inTransaction.slice(0, this.#savepointAt(name) + 1);
+    this.#current = this.#before ?? this.#current;
+    this.#inTransaction = [];
+    for (const entry of entries) {
+      if ('name' in entry) this.#assign(entry);
+      else this.#inTransaction.push(entry);
+    }
+    this.#changed();
+  }
+
+  #savepointAt(name: string): number {
+    return this.#inTransaction.findLastIndex((entry) => 'savepoint' in entry && entry.savepoint === name);
   }
 
   /** Bits of `NEED_…` that do not hold now. */
@@ -368,13 +402,15 @@ export class SessionSettings {
     return calls.length === 0 ? null : calls.join('; ');
   }
 
-  /** SQL that repeats the SETs of the open transaction after its BEGIN went upstream; null when there are none. */
+  /** SQL that repeats the SETs and savepoints of the open transaction after its BEGIN went upstream; null when there are none. */
   transactionSql(): string | null {
-    const changes = this.#inTransaction.filter(({ name }) => !isOwnSetting(name));
-    if (changes.length === 0) return null;
-    return changes
-      .map(({ name, value, local }) => (value === null ? `RESET ${quoteSetting(name)}` : setConfig(name, value, local)))
-      .join('; ');
+    const commands = this.#inTransaction.flatMap((entry) => {
+      if ('savepoint' in entry) return [`SAVEPOINT ${quoteAlways(entry.savepoint)}`];
+      const { name, value, local } = entry;
+      if (isOwnSetting(name)) return [];
+      return [value === null ? `RESET ${quoteSetting(name)}` : setConfig(name, value, local)];
+    });
+    return commands.length === 0 ? null : commands.join('; ');
   }
 
   #assign(change: SettingChange): void {

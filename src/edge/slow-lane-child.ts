@@ -8,7 +8,7 @@ import type { SqliteValue, Statement } from '../replica/sqlite.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
 import { formatAt, writeDataRow } from './local.ts';
-import type { SlowChunk, SlowRequest } from './slow-lanes.ts';
+import type { SlowChunk, SlowFile, SlowRequest } from './slow-lanes.ts';
 
 const CHUNK_BYTES = 128 * 1024;
 
@@ -38,25 +38,37 @@ export function serveSlowLane(port: MessagePort<SlowChunk, SlowRequest>): void {
   let reader: ReplicaReader | null = null;
   let opened = '';
   let running: Running | null = null;
+  /** The snapshot belongs to a transaction block, which may read from it again. */
+  let pinned = false;
   const finish = (): void => {
     const was = running;
     running = null;
     was?.rows.return?.();
     was?.statement.finalize();
-    reader?.end();
+    if (!pinned) reader?.end();
   };
-  const open = (request: SlowRequest & { type: 'open' }): Running | null => {
-    const wanted = `${request.generation} ${request.path}`;
+  /** The reader of that file, in a snapshot; a pinned one keeps the one it has. */
+  const enter = ({ generation, path }: SlowFile): ReplicaReader => {
+    const wanted = `${generation} ${path}`;
     if (opened !== wanted) {
       reader?.close();
-      reader = new ReplicaReader(request.path, { cacheKib: CACHE_KIB });
+      opened = '';
+      reader = new ReplicaReader(path, { cacheKib: CACHE_KIB });
       registerFunctions(reader.sqlite);
       opened = wanted;
     }
     const current = reader as ReplicaReader;
-    const { catalogueVersion } = current.begin();
-    if (catalogueVersion !== request.catalogueVersion) {
-      current.end();
+    if (!current.isInSnapshot) current.begin();
+    return current;
+  };
+  const open = (request: SlowRequest & { type: 'open' }): Running | null => {
+    const current = enter(request);
+    const { catalogueVersion, position } = current.state();
+    const { plan, at } = request;
+    // Another snapshot will do where the tables are the same in it.
+    const isSame = at === null || position.lsn === at || current.isUnchangedSince(plan.tables, at);
+    if (catalogueVersion !== request.catalogueVersion || !isSame) {
+      if (!pinned) current.end();
       return null;
     }
     const lookup = typeLookup(current.catalogue());
@@ -87,6 +99,20 @@ export function serveSlowLane(port: MessagePort<SlowChunk, SlowRequest>): void {
         } catch {
           failed = true;
         }
+        return;
+      case 'pin':
+        finish();
+        try {
+          enter(request);
+          pinned = true;
+        } catch {
+          // Whoever reads from it is told.
+          pinned = false;
+        }
+        return;
+      case 'unpin':
+        pinned = false;
+        finish();
         return;
       case 'next':
         if (failed || running === null) return port.post(failed ? FORWARD : END);

@@ -40,7 +40,7 @@ function lanes(lanesMax: number, waitingMax: number): { pool: SlowLanes; workers
       workers.push(worker);
       return worker;
     },
-    { lanesMax, waitingMax, path: '/replica', generation: () => 1, catalogueVersion: () => 1 },
+    { lanesMax, pinnedMax: 1, waitingMax, path: '/replica', generation: () => 1, catalogueVersion: () => 1 },
   );
   return { pool, workers };
 }

@@ -7,20 +7,29 @@
 import type { WorkerHandle } from '../base/worker.ts';
 import { Fault } from '../base/fault.ts';
 import type { SqliteValue } from '../replica/sqlite.ts';
+import type { Lsn } from '../pg/lsn.ts';
 import type { LocalPlan } from './sql/plan.ts';
 
+export interface SlowFile {
+  readonly path: string;
+  /** Another generation is another file under the same path. */
+  readonly generation: number;
+}
+
 export type SlowRequest =
-  | {
+  | (SlowFile & {
       readonly type: 'open';
-      readonly path: string;
-      /** Another generation is another file under the same path. */
-      readonly generation: number;
       readonly plan: LocalPlan;
       readonly values: readonly SqliteValue[];
       readonly formats: readonly number[];
       /** The plan is only good for this version of the catalogue. */
       readonly catalogueVersion: number;
-    }
+      /** The answer has to be what it was at this position; null = at whatever position the lane is now. */
+      readonly at: Lsn | null;
+    })
+  /** The lane is to take a snapshot now, and to keep it until `unpin`. */
+  | (SlowFile & { readonly type: 'pin' })
+  | { readonly type: 'unpin' }
   | { readonly type: 'next' /** 0 = as many as fit into a chunk. */; readonly rowsMax: number }
   | { readonly type: 'close' };
 
@@ -38,6 +47,8 @@ export type SlowWorker = WorkerHandle<SlowRequest, SlowChunk>;
 
 export interface SlowLanesOptions {
   readonly lanesMax: number;
+  /** Lanes kept, beyond those, for transaction blocks that read from one snapshot. */
+  readonly pinnedMax: number;
   /** Statements that may wait for a lane; one more is forwarded to the core. */
   readonly waitingMax: number;
   readonly path: string;
@@ -54,6 +65,14 @@ export interface SlowQuery {
   kill(): void;
 }
 
+/** A lane that one transaction block has to itself, with one snapshot. One statement at a time. */
+export interface PinnedLane {
+  /** Null when the lane is gone. */
+  open(plan: LocalPlan, values: readonly SqliteValue[], formats: readonly number[], at: Lsn | null): SlowQuery | null;
+  /** Gives the snapshot and the lane back. No statement may be open. */
+  free(): void;
+}
+
 export class SlowLanes {
   readonly #start: () => SlowWorker;
   readonly #options: SlowLanesOptions;
@@ -62,6 +81,7 @@ export class SlowLanes {
   /** Who is to be told when a taken child dies. */
   readonly #running = new Map<SlowWorker, (why: string) => void>();
   #taken = 0;
+  #pinned = 0;
   #waiting: ((worker: SlowWorker | null) => void)[] = [];
   #closed = false;
 
@@ -74,21 +94,85 @@ export class SlowLanes {
     return this.#taken;
   }
 
+  /** Statements wait for a lane: whoever holds one without using it should let go. */
+  get areWanted(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Called when a statement begins to wait for a lane. */
+  onWanted: () => void = () => {};
+
   /** Begins a statement; null when all lanes are taken and enough statements wait already. */
-  async open(plan: LocalPlan, values: readonly SqliteValue[], formats: readonly number[]): Promise<SlowQuery | null> {
+  async open(
+    plan: LocalPlan,
+    values: readonly SqliteValue[],
+    formats: readonly number[],
+    at: Lsn | null = null,
+  ): Promise<SlowQuery | null> {
     const worker = await this.#take();
     if (worker === null) return null;
-    const { path, generation, catalogueVersion } = this.#options;
+    this.#begin(worker, plan, values, formats, at, this.#options.generation());
+    return this.#query(
+      worker,
+      () => this.#release(worker),
+      () => this.#freed(),
+    );
+  }
+
+  /** A lane whose snapshot is of now and stays; null when there are enough of them. */
+  pin(): PinnedLane | null {
+    if (this.#closed || this.#pinned >= this.#options.pinnedMax) return null;
+    let worker: SlowWorker;
+    try {
+      worker = this.#idle.pop() ?? this.#started();
+    } catch {
+      return null;
+    }
+    this.#pinned += 1;
+    let isHeld = true;
+    const letGo = (): void => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#pinned -= 1;
+    };
+    const { path, generation: now } = this.#options;
+    const generation = now();
+    worker.post({ type: 'pin', path, generation });
+    void worker.exited.then(letGo);
+    return {
+      open: (plan, values, formats, at) => {
+        if (!isHeld) return null;
+        this.#begin(worker, plan, values, formats, at, generation);
+        return this.#query(worker, NOTHING, NOTHING);
+      },
+      free: () => {
+        if (!isHeld) return;
+        letGo();
+        worker.post({ type: 'unpin' });
+        this.#idle.push(worker);
+      },
+    };
+  }
+
+  #begin(
+    worker: SlowWorker,
+    plan: LocalPlan,
+    values: readonly SqliteValue[],
+    formats: readonly number[],
+    at: Lsn | null,
+    generation: number,
+  ): void {
+    const { path, catalogueVersion } = this.#options;
     worker.post({
       type: 'open',
       path,
-      generation: generation(),
+      generation,
       plan,
       values,
       formats,
       catalogueVersion: catalogueVersion(),
+      at,
     });
-    return this.#query(worker);
   }
 
   async close(): Promise<void> {
@@ -98,7 +182,8 @@ export class SlowLanes {
     await Promise.all([...this.#all].map((worker) => worker.kill()));
   }
 
-  #query(worker: SlowWorker): SlowQuery {
+  /** `done`: the statement is done with the lane, which lives; `gone`: the lane died. */
+  #query(worker: SlowWorker, done: () => void, gone: () => void): SlowQuery {
     let pending: { resolve: (chunk: SlowChunk) => void; reject: (error: unknown) => void } | null = null;
     let state: 'open' | 'closed' | 'gone' = 'open';
     worker.onMessage = (chunk) => {
@@ -111,7 +196,7 @@ export class SlowLanes {
       const waiting = pending;
       pending = null;
       waiting?.reject(laneGone(why));
-      this.#freed();
+      gone();
     });
     return {
       next: (rowsMax) =>
@@ -127,7 +212,7 @@ export class SlowLanes {
         state = 'closed';
         this.#running.delete(worker);
         worker.post({ type: 'close' });
-        this.#release(worker);
+        done();
       },
       kill: () => {
         if (state === 'open') void worker.kill();
@@ -139,7 +224,10 @@ export class SlowLanes {
     if (this.#closed) return null;
     if (this.#taken >= this.#options.lanesMax) {
       if (this.#waiting.length >= this.#options.waitingMax) return null;
-      return await new Promise((resolve) => this.#waiting.push(resolve));
+      return await new Promise((resolve) => {
+        this.#waiting.push(resolve);
+        this.onWanted();
+      });
     }
     this.#taken += 1;
     try {
@@ -181,6 +269,8 @@ export class SlowLanes {
     if (next !== undefined) void this.#take().then(next);
   }
 }
+
+const NOTHING = (): void => {};
 
 function laneGone(why: string): Fault {
   return new Fault('slow-lane-gone', {

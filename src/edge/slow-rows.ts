@@ -6,7 +6,8 @@ import { errorFieldsOf } from '../session/faults.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { errorFields } from './faults.ts';
 import type { BoundValues, PreparedPlan } from './local.ts';
-import type { SlowLanes, SlowQuery } from './slow-lanes.ts';
+import type { SlowChunk, SlowLanes, SlowQuery } from './slow-lanes.ts';
+import type { BlockSnapshot } from './snapshots.ts';
 
 export interface SlowRowsDeps {
   readonly clock: Clock;
@@ -52,20 +53,39 @@ export class SlowRows {
     prepared: PreparedPlan,
     values: BoundValues,
     formats: readonly number[],
+    snapshot: BlockSnapshot | null = null,
   ): Promise<SlowQuery | null | ErrorFields> {
     this.#stopped = null;
-    const lane = this.#deps.lanes.open(prepared.plan, values, formats);
+    const { plan } = prepared;
+    const lane =
+      snapshot === null ? this.#deps.lanes.open(plan, values, formats) : snapshot.openSlow(plan, values, formats);
     const stopped = new Promise<'stopped'>((resolve) => {
       this.#waiting = { kill: () => resolve('stopped') };
     });
     const timer = this.#startTimeout(this.#waiting as Killable);
-    const first = await Promise.race([lane, stopped]);
+    const first = await Promise.race([lane, stopped]).catch(errorFieldsOf);
     timer?.[Symbol.dispose]();
     this.#waiting = null;
     if (first !== 'stopped') return first;
     // The lane comes when nobody wants it any more.
     void lane.then((query) => query?.close());
     return this.#errorOf(null);
+  }
+
+  /** The first rows of a cursor. `forward` in the chunk: the core has to. */
+  async first(query: SlowQuery): Promise<SlowChunk | ErrorFields> {
+    const timer = this.#startTimeout(query);
+    this.#running = query;
+    this.#stopped = null;
+    try {
+      return await query.next(0);
+    } catch (error) {
+      if (this.#stopped !== null) return this.#errorOf(error);
+      return { bytes: new Uint8Array(0), rows: 0, done: true, forward: true };
+    } finally {
+      timer?.[Symbol.dispose]();
+      this.#running = null;
+    }
   }
 
   /** Sends rows until there are none left, or `rowsMax` (0 = all) are sent. `first` is called before the first byte. */

@@ -36,6 +36,7 @@ const REASONS = {
   'path-changed': 'search_path has just changed',
   'may-fail': 'SQLite gave an error where Postgres has its own',
   'slow-lanes-busy': 'all slow lanes of this edge are taken',
+  'no-snapshot': 'no snapshot can be kept for the transaction',
   'replica-not-ready': 'the replica of this edge is not complete yet',
   session: 'only the core can judge it',
   together: 'the statements of one text belong together',
@@ -94,20 +95,28 @@ export function isChangingSession({ type }: SessionStatement): boolean {
 }
 
 /** Session statements that this edge may do itself; the others always go to the core. */
-export function isOwnStatement({ type }: SessionStatement): boolean {
-  switch (type) {
+export function isOwnStatement(statement: SessionStatement): boolean {
+  switch (statement.type) {
     case 'begin':
     case 'commit':
     case 'rollback':
     case 'savepoint':
     case 'release':
     case 'rollback-to':
+    case 'set-transaction':
+    case 'set-session-characteristics':
     case 'set':
     case 'reset':
     case 'show':
+    case 'execute':
     case 'deallocate':
+    case 'fetch':
+    case 'close':
     case 'discard':
       return true;
+    case 'prepare':
+    case 'declare':
+      return statement.planned.plan.kind === 'local';
     default:
       return false;
   }

@@ -1,7 +1,7 @@
 // The replica's own tables: which file this is, the position of its rows, the catalogue as it was there.
 
 import type { CatalogueImage, TableImage, TypeImage } from '../contracts/catalogue.ts';
-import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
+import { formatLsn, type Lsn, parseLsn, type Position } from '../pg/lsn.ts';
 import { Catalogue } from './catalogue.ts';
 import { fileFault } from './faults.ts';
 import type { Sqlite } from './sqlite.ts';
@@ -26,6 +26,34 @@ export function createMeta(sqlite: Sqlite, image: CatalogueImage, position: Posi
   sqlite.rows("INSERT INTO _skerry_meta VALUES ('server', ?)", JSON.stringify(server));
   writeImages(sqlite, tables, types);
   writePosition(sqlite, position, 1);
+}
+
+/**
+ * Where each table changed last: so that it can be told whether what was read at one position is the same at a later one. Files
+ * made without it get it when they are opened for writing; until a table changes, it may have changed up to then.
+ */
+export function ensureChangedPositions(sqlite: Sqlite, lsn: Lsn): void {
+  const isThere = sqlite.value("SELECT 1 FROM sqlite_master WHERE name = '_skerry_changed'") !== null;
+  if (!isThere) sqlite.exec('CREATE TABLE _skerry_changed (oid INTEGER PRIMARY KEY, lsn TEXT)');
+  const missing = 'SELECT oid FROM _skerry_table WHERE oid NOT IN (SELECT oid FROM _skerry_changed)';
+  if (sqlite.value(missing) === null) return;
+  sqlite.rows(`INSERT INTO _skerry_changed SELECT oid, ? FROM (${missing})`, formatLsn(lsn));
+}
+
+export const SAVE_CHANGED_SQL = 'INSERT OR REPLACE INTO _skerry_changed VALUES (?, ?)';
+
+/** True when it is known that none of the tables has changed after `lsn`, up to the position of the snapshot that is read. */
+export function isUnchangedSince(sqlite: Sqlite, tables: Iterable<number>, lsn: Lsn): boolean {
+  try {
+    for (const oid of tables) {
+      const changed = sqlite.value('SELECT lsn FROM _skerry_changed WHERE oid = ?', oid);
+      if (changed === null || parseLsn(String(changed)) > lsn) return false;
+    }
+    return true;
+  } catch {
+    // A file that was never opened for writing does not know.
+    return false;
+  }
 }
 
 export function writeImages(sqlite: Sqlite, tables: readonly TableImage[], types: readonly TypeImage[]): void {

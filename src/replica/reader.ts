@@ -2,11 +2,13 @@
 // together (I3), however much the writer commits meanwhile.
 
 import { assert } from '../base/assert.ts';
+import type { Lsn } from '../pg/lsn.ts';
 import type { Catalogue } from './catalogue.ts';
 import { faultFromSqlite } from './faults.ts';
 import { tableLayout, type TableLayout } from './layout.ts';
 import {
   assertReplicaFile,
+  isUnchangedSince,
   READ_STATE_SQL,
   readCatalogue,
   readRowCounts,
@@ -102,6 +104,11 @@ export class ReplicaReader {
     const layout = tableLayout(image, catalogue);
     this.#layouts.set(oid, layout);
     return layout;
+  }
+
+  /** True when none of the tables has changed after `lsn`, up to the snapshot that is open. */
+  isUnchangedSince(tables: Iterable<number>, lsn: Lsn): boolean {
+    return isUnchangedSince(this.sqlite, tables, lsn);
   }
 
   rowCounts(): Map<number, number> {

@@ -607,3 +607,32 @@ test('in-progress transactions are not for replicas', () => {
   const { stream } = world([ITEMS]);
   expect(faultCode(() => stream.message({ tag: 'streamStart', xid: 5, first: true }))).toBe('stream-unsupported');
 });
+
+test('where each table changed last is kept, so that it can be told whether a snapshot still holds', () => {
+  const notes = tableImage({ oid: 20, name: 'notes', columns: [{ name: 'id', typeOid: OID.int4, notNull: true }] });
+  const { writer, stream, reader } = world([ITEMS, notes]);
+  const unchanged = (lsn: bigint, ...tables: number[]): boolean => reader.isUnchangedSince(tables, lsn);
+  expect([unchanged(1000n, ITEMS.oid, 20), unchanged(999n, 20), unchanged(1000n, 77)]).toEqual([true, false, false]);
+  const steps = [
+    () => stream.insert(ITEMS.oid, ['1', 'one', '1']),
+    () => stream.update(ITEMS.oid, ['1', 'uno', '1']),
+    () => stream.delete(ITEMS.oid, 'K', ['1', null, null]),
+    () => stream.truncate(ITEMS.oid),
+  ];
+  let before = 1000n;
+  for (const step of steps) {
+    stream.transaction(step);
+    const { lsn } = writer.flush();
+    expect([unchanged(before, ITEMS.oid), unchanged(lsn, ITEMS.oid), unchanged(1000n, 20)]).toEqual([
+      false,
+      true,
+      true,
+    ]);
+    before = lsn;
+  }
+  stream.transaction(() => stream.insert(ITEMS.oid, ['2', 'two', '2']));
+  writer.rollback();
+  stream.transaction(() => stream.insert(20, ['1']));
+  writer.flush();
+  expect([unchanged(before, ITEMS.oid), unchanged(before, 20)]).toEqual([true, false]);
+});

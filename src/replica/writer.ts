@@ -17,7 +17,16 @@ import type { PgoutputMessage, RelationMessage } from '../wire/pgoutput.ts';
 import { type Catalogue, type CatalogueDifference } from './catalogue.ts';
 import { faultFromSqlite, schemaUnknownFault } from './faults.ts';
 import { isStored, tableLayout } from './layout.ts';
-import { assertReplicaFile, createMeta, readCatalogue, readRowCounts, readState, writePosition } from './meta.ts';
+import {
+  assertReplicaFile,
+  createMeta,
+  ensureChangedPositions,
+  readCatalogue,
+  readRowCounts,
+  readState,
+  SAVE_CHANGED_SQL,
+  writePosition,
+} from './meta.ts';
 import { applySchemaChange, createTable } from './schema.ts';
 import { Sqlite, type SqliteOptions, type Statement } from './sqlite.ts';
 import { TableWriter } from './table-writer.ts';
@@ -65,6 +74,10 @@ export class ReplicaWriter {
   #pendingLsn: Lsn;
   #counts: Map<number, number>;
   readonly #touched = new Set<number>();
+  /** Tables with changes that are not flushed. */
+  readonly #changed = new Set<number>();
+  /** The last one that was added there: rows of one table come together. */
+  #changedLast = -1;
   readonly #relations = new Map<number, RelationMessage>();
   readonly #tables = new Map<number, TableWriter>();
   #mode: Mode = 'idle';
@@ -74,6 +87,7 @@ export class ReplicaWriter {
   #pendingChanges = 0;
   #savePosition: Statement;
   #saveCount: Statement;
+  #saveChanged: Statement;
   #begin: Statement;
   #commit: Statement;
   /** Called after a schema change was applied (not yet flushed). */
@@ -121,6 +135,8 @@ export class ReplicaWriter {
     this.#counts = readRowCounts(sqlite);
     this.#savePosition = sqlite.prepare('UPDATE _skerry_position SET lsn = ?, catalogue_version = ?');
     this.#saveCount = sqlite.prepare('UPDATE _skerry_table SET row_count = ? WHERE oid = ?');
+    ensureChangedPositions(sqlite, this.#position.lsn);
+    this.#saveChanged = sqlite.prepare(SAVE_CHANGED_SQL);
     this.#begin = sqlite.prepare('BEGIN IMMEDIATE');
     this.#commit = sqlite.prepare('COMMIT');
   }
@@ -190,13 +206,16 @@ export class ReplicaWriter {
     try {
       this.#ensureBegun();
       for (const oid of this.#touched) this.#saveCount.run([this.#counts.get(oid) ?? 0, oid]);
-      this.#savePosition.run([formatLsn(this.#pendingLsn), this.#catalogue.version]);
+      const position = formatLsn(this.#pendingLsn);
+      for (const oid of this.#changed) this.#saveChanged.run([oid, position]);
+      this.#savePosition.run([position, this.#catalogue.version]);
       this.#commit.run([]);
     } catch (error) {
       this.rollback();
       throw faultFromSqlite(error, 'cannot commit');
     }
     this.#touched.clear();
+    this.#forgetChanged();
     this.#isDirty = false;
     this.#hasSchemaChanged = false;
     this.#pendingTransactions = 0;
@@ -219,6 +238,7 @@ export class ReplicaWriter {
     this.#pendingTransactions = 0;
     this.#pendingChanges = 0;
     this.#touched.clear();
+    this.#forgetChanged();
     this.#pendingLsn = this.#position.lsn;
     this.#counts = readRowCounts(this.#sqlite);
     if (this.#hasSchemaChanged) {
@@ -270,6 +290,7 @@ export class ReplicaWriter {
       case 'update':
         if (this.#mode !== 'applying') return this.#notApplying(message.tag);
         this.#table(message.relation).update(message.oldKind === '' ? null : message.old, message.row);
+        if (message.relation !== this.#changedLast) this.#hasChanged(message.relation);
         this.#pendingChanges += 1;
         return;
       case 'delete':
@@ -354,7 +375,18 @@ export class ReplicaWriter {
   #counted(oid: number, difference: number): void {
     this.#counts.set(oid, (this.#counts.get(oid) ?? 0) + difference);
     this.#touched.add(oid);
+    if (oid !== this.#changedLast) this.#hasChanged(oid);
     this.#pendingChanges += 1;
+  }
+
+  #hasChanged(oid: number): void {
+    this.#changed.add(oid);
+    this.#changedLast = oid;
+  }
+
+  #forgetChanged(): void {
+    this.#changed.clear();
+    this.#changedLast = -1;
   }
 
   #truncate(oid: number): void {
@@ -364,6 +396,7 @@ export class ReplicaWriter {
     this.#table(oid).truncate();
     this.#counts.set(oid, 0);
     this.#touched.add(oid);
+    this.#hasChanged(oid);
     this.#pendingChanges += 1;
   }
 
@@ -371,7 +404,11 @@ export class ReplicaWriter {
     this.#hasSchemaChanged = true;
     this.#forgetTables();
     const outcome = applySchemaChange(this.#sqlite, this.#catalogue, change);
+    const { created, changed } = outcome.difference;
+    for (const { oid } of created) this.#hasChanged(oid);
+    for (const { after } of changed) this.#hasChanged(after.oid);
     for (const oid of outcome.emptied) {
+      this.#hasChanged(oid);
       if (this.#catalogue.table(oid) === undefined) {
         this.#counts.delete(oid);
         this.#touched.delete(oid);

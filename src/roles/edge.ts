@@ -153,6 +153,11 @@ export function edgeOptions(config: Config, tls: RoleTls): Omit<EdgeOptions, 'po
     forwardConnectionsMax: options.forwardConnectionsMax,
     statementTimeoutMs: options.statementTimeoutMs,
     slowLanesMax: options.slowLanes,
+    snapshotsMax: options.snapshotsMax,
+    snapshotLanesMax: options.snapshotLanes,
+    snapshotAgeMsMax: options.snapshotAgeMaxMs,
+    snapshotLogBytesMax: options.snapshotLogBytesMax,
+    cursorBytesMax: options.cursorBytesMax,
     catalogueTablesMax: options.catalogueTablesMax,
   };
 }

@@ -262,7 +262,12 @@ export type SessionStatement =
       readonly planned: Planned;
     }
   /** EXECUTE name (args): constant arguments as texts (null = NULL), or null when one is an expression. */
-  | { readonly type: 'execute'; readonly name: string; readonly argumentTexts: readonly (string | null)[] | null }
+  | {
+      readonly type: 'execute';
+      readonly name: string;
+      readonly argumentTexts: readonly (string | null)[] | null;
+      readonly argumentKinds: readonly ConstantKind[];
+    }
   /** DEALLOCATE name; null = ALL. */
   | { readonly type: 'deallocate'; readonly name: string | null }
   | {
@@ -289,6 +294,9 @@ export type SessionStatement =
   /** UNLISTEN name; null = *. */
   | { readonly type: 'unlisten'; readonly channel: string | null }
   | { readonly type: 'notify'; readonly channel: string; readonly payload: string };
+
+/** How a constant was written: what it may be given for without a conversion. */
+export type ConstantKind = 'null' | 'string' | 'integer' | 'float' | 'boolean';
 
 export interface TransactionModes {
   readonly isolation: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable' | null;

@@ -417,10 +417,15 @@ describe('statements about the session', () => {
     ['DEALLOCATE ALL', { type: 'deallocate', name: null }],
     [
       "EXECUTE p (1, 'a', NULL, -2.5, true)",
-      { type: 'execute', name: 'p', argumentTexts: ['1', 'a', null, '-2.5', 'true'] },
+      {
+        type: 'execute',
+        name: 'p',
+        argumentTexts: ['1', 'a', null, '-2.5', 'true'],
+        argumentKinds: ['integer', 'string', 'null', 'float', 'boolean'],
+      },
     ],
-    ['EXECUTE p (1 + 1)', { type: 'execute', name: 'p', argumentTexts: null }],
-    ['EXECUTE p', { type: 'execute', name: 'p', argumentTexts: [] }],
+    ['EXECUTE p (1 + 1)', { type: 'execute', name: 'p', argumentTexts: null, argumentKinds: ['null'] }],
+    ['EXECUTE p', { type: 'execute', name: 'p', argumentTexts: [], argumentKinds: [] }],
     ['FETCH 100 FROM c1', { type: 'fetch', move: false, cursor: 'c1', direction: 'forward', count: 100 }],
     ['FETCH ALL FROM c1', { type: 'fetch', move: false, cursor: 'c1', direction: 'forward', count: null }],
     ['MOVE BACKWARD ALL IN c1', { type: 'fetch', move: true, cursor: 'c1', direction: 'backward', count: null }],

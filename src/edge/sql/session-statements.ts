@@ -2,7 +2,7 @@
 
 import { Forward } from './forward.ts';
 import { type Fields, list, names, type Node } from './parse.ts';
-import type { Planned, SessionStatement, TransactionModes } from './plan.ts';
+import type { ConstantKind, Planned, SessionStatement, TransactionModes } from './plan.ts';
 
 /** What reading a statement needs from the planner around it. */
 export interface StatementContext {
@@ -49,7 +49,12 @@ export function sessionStatement(node: Node, context: StatementContext): Session
     case 'PrepareStmt':
       return prepare(fields, context);
     case 'ExecuteStmt':
-      return { type: 'execute', name: text('name') ?? '', argumentTexts: argumentTexts(list(fields['params'])) };
+      return {
+        type: 'execute',
+        name: text('name') ?? '',
+        argumentTexts: argumentTexts(list(fields['params'])),
+        argumentKinds: list(fields['params']).map(constantKind),
+      };
     case 'DeclareCursorStmt':
       return declare(fields, context);
     case 'FetchStmt':
@@ -159,6 +164,14 @@ function constantText(node: Node): string | null | undefined {
   if (constant['fval'] !== undefined) return part('fval') as string;
   if (constant['boolval'] !== undefined) return part('boolval') === true ? 'true' : 'false';
   return undefined;
+}
+
+function constantKind(node: Node): ConstantKind {
+  const constant = node['A_Const'] ?? {};
+  if (constant['ival'] !== undefined) return 'integer';
+  if (constant['fval'] !== undefined) return 'float';
+  if (constant['boolval'] !== undefined) return 'boolean';
+  return constant['sval'] === undefined ? 'null' : 'string';
 }
 
 function argumentTexts(nodes: readonly Node[]): (string | null)[] | null {
