@@ -7,6 +7,7 @@ import { apply } from './apply.ts';
 import { bigTransaction } from './big-transaction.ts';
 import { bootstrap } from './bootstrap.ts';
 import { catchUp } from './catch-up.ts';
+import { edgeJoin } from './edge-join.ts';
 import { edgeRead } from './edge-read.ts';
 import { fanOut } from './fan-out.ts';
 import { kv } from './kv.ts';
@@ -21,6 +22,7 @@ const BENCHES: readonly Bench[] = [
   catchUp,
   bootstrap,
   edgeRead,
+  edgeJoin,
   bigTransaction,
   fanOut,
   start,
