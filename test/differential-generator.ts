@@ -3,7 +3,7 @@
 
 import { type Answer, describePlan, type DifferentialWorld, type Question } from './differential-world.ts';
 
-type Kind =
+export type Kind =
   | 'int'
   | 'numeric'
   | 'float'
@@ -88,91 +88,339 @@ const VALUES: Readonly<Record<Kind, readonly (string | null)[]>> = {
   char: ['abc', 'ab  '],
 };
 
+const CAST_TYPES: Readonly<Record<Kind, string>> = {
+  int: 'int',
+  numeric: 'numeric',
+  float: 'float8',
+  text: 'text',
+  bool: 'bool',
+  date: 'date',
+  timestamp: 'timestamp',
+  timestamptz: 'timestamptz',
+  uuid: 'uuid',
+  bytea: 'bytea',
+  mood: 'mood',
+  char: 'bpchar',
+};
+
+/** Kinds that sets may be told apart by. */
+const SET_KINDS: readonly Kind[] = ['int', 'text', 'date', 'timestamp', 'uuid', 'mood', 'bool'];
+
+const NO_ORDER = { tail: '', ordered: [] as number[], isTotal: false };
+
 const PATTERNS = ["'a%'", "'%b%'", "'_b_'", "'%'", "''", "'%\\_%'", "'p_'", "'%[x]%'", "'c%1'"];
+
+/** Columns of a table by name; `unique`: those whose values tell its rows apart. */
+export interface GeneratedTable {
+  readonly columns: Readonly<Record<string, Kind>>;
+  readonly unique: readonly string[];
+}
+
+export type GeneratedTables = Readonly<Record<string, GeneratedTable>>;
+
+const SCHEMA_TABLES: GeneratedTables = Object.fromEntries(
+  Object.entries(TABLES).map(([name, columns]) => [
+    name,
+    { columns, unique: name === 'children' ? ['parent_id', 'n'] : ['id'] },
+  ]),
+);
+
+interface Selected {
+  readonly sql: string;
+  readonly ordered: number[];
+  readonly isTotal: boolean;
+  /** Kinds of the outputs; null where a constant may be of any. */
+  readonly kinds: readonly (Kind | null)[];
+}
+
+/** What a select stands in. */
+interface Place {
+  readonly depth: number;
+  /** Outputs must be of these kinds. */
+  readonly kinds?: readonly Kind[];
+  /** A branch or a query in FROM: no ORDER BY, and outputs of known kinds. */
+  readonly isInner?: boolean;
+}
 
 export class Generator {
   #state: number;
+  readonly #tables: GeneratedTables;
   #columns: Column[] = [];
+  /** Columns that together tell the rows of the current FROM apart; null when there are none. */
+  #unique: string[] | null = [];
   #parameters: (string | null)[] = [];
   #withParameters = false;
   #aliases = 0;
+  /** Common tables that may be read, with the kinds of their columns c0, c1 … */
+  #common: { readonly name: string; readonly kinds: readonly Kind[] }[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, tables: GeneratedTables = SCHEMA_TABLES) {
     this.#state = seed >>> 0;
+    this.#tables = tables;
   }
 
   /** `ordered`: positions (0-based) of output columns by which the rows are ordered; `isTotal`: compare rows in order. */
   question(): Question & { readonly ordered: readonly number[]; readonly isTotal: boolean } {
     this.#parameters = [];
     this.#aliases = 0;
+    this.#common = [];
     this.#withParameters = this.#chance(0.35);
-    const { sql, ordered, isTotal } = this.#select(0);
-    return { sql, ordered, isTotal, ...(this.#parameters.length > 0 ? { parameters: this.#parameters } : {}) };
+    const withClause = this.#chance(0.12) ? this.#with() : '';
+    const { sql, ordered, isTotal } = this.#query({ depth: 0 });
+    const text = `${withClause}${sql}`;
+    // What was made and left out again may have taken some along.
+    const used = Math.max(0, ...[...text.matchAll(/\$(\d+)/g)].map((found) => Number(found[1])));
+    return {
+      sql: text,
+      ordered,
+      isTotal,
+      ...(used > 0 ? { parameters: this.#parameters.slice(0, used) } : {}),
+    };
   }
 
-  #select(depth: number): { sql: string; ordered: number[]; isTotal: boolean } {
-    const outer = this.#columns;
+  #with(): string {
+    const tables = this.#times(1 + this.#below(2), () => {
+      const name = `w${this.#common.length}`;
+      const hint = this.#pick(['', '', 'MATERIALIZED ', 'NOT MATERIALIZED ']);
+      if (this.#chance(0.25)) {
+        const step = 1 + this.#below(3);
+        const sql = `VALUES (${this.#below(4)}, 'x') UNION${this.#pick([' ALL', ''])} SELECT n + ${step}, s || 'y' FROM ${name} WHERE n < ${5 + this.#below(10)}`;
+        this.#common.push({ name, kinds: ['int', 'text'] });
+        return { isRecursive: true, sql: `${name} (n, s) AS (${sql})` };
+      }
+      const inner = this.#query({ depth: 1, isInner: true });
+      const kinds = inner.kinds.map((kind) => kind ?? 'text');
+      const names = kinds.map((_, index) => `c${index}`).join(', ');
+      this.#common.push({ name, kinds });
+      return { isRecursive: false, sql: `${name} (${names}) AS ${hint}(${inner.sql})` };
+    });
+    // A recursion's columns are called otherwise.
+    this.#common = this.#common.map((table, index) =>
+      tables[index]?.isRecursive === true ? { ...table, name: `(SELECT n AS c0, s AS c1 FROM ${table.name})` } : table,
+    );
+    const recursive = tables.some((table) => table.isRecursive) ? 'RECURSIVE ' : '';
+    return `WITH ${recursive}${tables.map((table) => table.sql).join(', ')} `;
+  }
+
+  /** A select, or several as one. */
+  #query(place: Place): Selected {
+    if (!this.#chance(place.depth === 0 ? 0.12 : 0.08)) return this.#select(place);
+    const kinds = place.kinds ?? this.#times(1 + this.#below(3), () => this.#pick(SET_KINDS));
+    const branch = (): string =>
+      this.#chance(0.1)
+        ? `VALUES ${this.#times(1 + this.#below(2), () => `(${kinds.map((kind) => this.#pick(LITERALS[kind])).join(', ')})`).join(', ')}`
+        : this.#select({ depth: place.depth + 1, kinds, isInner: true }).sql;
+    const operator = (): string =>
+      this.#pick([
+        ' UNION ALL ',
+        ' UNION ALL ',
+        ' UNION ',
+        ' INTERSECT ',
+        ' EXCEPT ',
+        ' INTERSECT ALL ',
+        ' EXCEPT ALL ',
+      ]);
+    let sql = `${branch()}${operator()}${branch()}`;
+    if (this.#chance(0.3))
+      sql = this.#chance(0.5) ? `${sql}${operator()}${branch()}` : `${branch()}${operator()}(${sql})`;
+    const { tail, ordered, isTotal } = place.isInner === true ? NO_ORDER : this.#tail(kinds.length);
+    return { sql: `${sql}${tail}`, ordered, isTotal, kinds };
+  }
+
+  #select(place: Place): Selected {
+    const { depth } = place;
+    const [outer, outerUnique] = [this.#columns, this.#unique];
     const from = this.#from(depth);
     const where = this.#chance(0.7) ? ` WHERE ${this.#bool(2)}` : '';
-    let sql: string;
-    let width: number;
-    const isGrouped = this.#chance(0.25);
-    if (isGrouped) {
-      const keys = this.#times(this.#below(3), () => this.#pick(this.#columns).sql);
-      const aggregates = this.#times(1 + this.#below(3), () => this.#aggregate());
-      const group = keys.length === 0 ? '' : ` GROUP BY ${keys.join(', ')}`;
-      const having = this.#chance(0.3)
-        ? ` HAVING ${this.#pick(['count(*) > 1', 'min(1) = 1', 'count(*) IS NOT NULL'])}`
+    const made =
+      place.kinds === undefined && this.#chance(0.3)
+        ? this.#grouped(`${from}${where}`, place)
+        : this.#plain(`${from}${where}`, place);
+    [this.#columns, this.#unique] = [outer, outerUnique];
+    return made;
+  }
+
+  #grouped(body: string, { isInner }: Place): Selected {
+    const keys = this.#times(this.#below(3), () => this.#pick(this.#columns));
+    const isSets = keys.length > 0 && this.#chance(0.25);
+    const names = keys.map((key) => key.sql);
+    const aggregates: { sql: string; kind: Kind | null }[] = this.#times(1 + this.#below(3), () => ({
+      sql: this.#aggregate(),
+      kind: null,
+    }));
+    if (isSets && this.#chance(0.5)) aggregates.push({ sql: `grouping(${names.join(', ')})`, kind: 'int' });
+    if (isInner === true) aggregates.splice(0, aggregates.length, { sql: 'count(*)', kind: 'int' });
+    const group =
+      keys.length === 0
+        ? ''
+        : isSets
+          ? ` GROUP BY ${this.#pick([`ROLLUP (${names.join(', ')})`, `CUBE (${names.join(', ')})`, `GROUPING SETS ((${names[0]}), (), (${names.join(', ')}))`, `${names[0]}, ROLLUP (${names.join(', ')})`])}`
+          : ` GROUP BY ${names.join(', ')}`;
+    const having = this.#chance(0.3)
+      ? ` HAVING ${this.#pick(['count(*) > 1', 'min(1) = 1', 'count(*) IS NOT NULL'])}`
+      : '';
+    if (!isSets && keys.length > 0 && this.#chance(0.15) && isInner !== true)
+      aggregates.push({ sql: `rank() OVER (ORDER BY count(*)${this.#pick(['', ' DESC'])})`, kind: 'int' });
+    const outputs = [...names, ...aggregates.map((each) => each.sql)];
+    const kinds = [...keys.map((key) => key.kind), ...aggregates.map((each) => each.kind)];
+    const { tail, ordered, isTotal } = isInner === true ? NO_ORDER : this.#tail(outputs.length);
+    return { sql: `SELECT ${outputs.join(', ')}${body}${group}${having}${tail}`, ordered, isTotal, kinds };
+  }
+
+  #plain(body: string, { isInner, kinds, depth }: Place): Selected {
+    const outputs: { sql: string; kind: Kind | null }[] =
+      kinds === undefined
+        ? this.#times(1 + this.#below(4), () => {
+            if (isInner !== true) return { sql: this.#any(2), kind: null };
+            const column = this.#pick(this.#columns);
+            return { sql: column.sql, kind: column.kind };
+          })
+        : kinds.map((kind) => ({ sql: this.#expression(kind, 2), kind }));
+    const list = (): string => outputs.map((output) => output.sql).join(', ');
+    const known = (): (Kind | null)[] => outputs.map((output) => output.kind);
+    if (this.#unique !== null && this.#unique.length > 0 && isInner !== true && this.#chance(0.1)) {
+      const keys = this.#times(1 + this.#below(2), () => this.#pick(this.#columns).sql);
+      const order = [...keys, ...this.#unique].map((key) => `${key}${this.#pick(['', ' DESC', ' NULLS FIRST'])}`);
+      const sql = `SELECT DISTINCT ON (${keys.join(', ')}) ${list()}${body} ORDER BY ${order.join(', ')}`;
+      return { sql, ordered: [], isTotal: false, kinds: known() };
+    }
+    const distinct = this.#chance(0.15);
+    if (!distinct && kinds === undefined && this.#chance(0.18)) {
+      outputs.push(...this.#times(1 + this.#below(2), () => ({ sql: this.#window(), kind: null })));
+      if (isInner === true) outputs.splice(0, outputs.length, { sql: this.#pick(this.#columns).sql, kind: null });
+    }
+    const { tail, ordered, isTotal } = isInner === true ? NO_ORDER : this.#tail(outputs.length);
+    const ties =
+      !distinct && isInner !== true && tail === '' && depth === 0 && this.#chance(0.06)
+        ? ` ORDER BY ${this.#pick(this.#columns).sql}${this.#chance(0.3) ? ` OFFSET ${this.#below(3)}` : ''} FETCH FIRST ${1 + this.#below(4)} ROWS WITH TIES`
         : '';
-      sql = `SELECT ${[...keys, ...aggregates].join(', ')}${from}${where}${group}${having}`;
-      width = keys.length + aggregates.length;
-    } else {
-      const outputs = this.#times(1 + this.#below(4), () => this.#any(2));
-      const distinct = this.#chance(0.15) ? 'DISTINCT ' : '';
-      sql = `SELECT ${distinct}${outputs.join(', ')}${from}${where}`;
-      width = outputs.length;
+    // Rows that are skipped among equals may be any of them.
+    const isLoose = ties.includes('OFFSET');
+    const sql = `SELECT ${distinct ? 'DISTINCT ' : ''}${list()}${body}${tail}${isLoose ? '' : ties}`;
+    return { sql, ordered, isTotal, kinds: known() };
+  }
+
+  /** ORDER BY and LIMIT over outputs. */
+  #tail(width: number): { tail: string; ordered: number[]; isTotal: boolean } {
+    if (this.#chance(0.5)) return { tail: '', ordered: [], isTotal: false };
+    const isTotal = this.#chance(0.4);
+    const positions = isTotal ? [...Array(width).keys()] : [this.#below(width)];
+    const items = positions.map(
+      (position) => `${position + 1}${this.#pick(['', ' ASC', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'])}`,
+    );
+    const limit =
+      isTotal && this.#chance(0.5)
+        ? ` LIMIT ${this.#below(8)}${this.#chance(0.4) ? ` OFFSET ${this.#below(5)}` : ''}`
+        : '';
+    return { tail: ` ORDER BY ${items.join(', ')}${limit}`, ordered: positions, isTotal };
+  }
+
+  /** A window function whose value does not depend on the order of equals. */
+  #window(): string {
+    const partition = this.#chance(0.4) ? `PARTITION BY ${this.#pick(this.#columns).sql} ` : '';
+    const direction = (): string => this.#pick(['', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST']);
+    const filter = this.#chance(0.15) ? ` FILTER (WHERE ${this.#bool(1)})` : '';
+    const aggregate = (): string =>
+      `${this.#pick([
+        () => 'count(*)',
+        () => `count(${this.#any(1)})`,
+        () => `${this.#pick(['sum', 'avg', 'min', 'max'])}(${this.#expression('int', 1)})`,
+        () => `sum(${this.#expression('numeric', 0)})`,
+        () => `${this.#pick(['min', 'max'])}(${this.#any(0)})`,
+        () => `${this.#pick(['bool_and', 'bool_or'])}(${this.#bool(1)})`,
+      ])()}${filter}`;
+    const unique = this.#unique;
+    if (unique === null || unique.length === 0 || this.#chance(0.4)) {
+      const order = this.#chance(0.7) ? `ORDER BY ${this.#pick(this.#columns).sql}${direction()}` : '';
+      const frame =
+        order === ''
+          ? ''
+          : this.#pick([
+              '',
+              '',
+              ' RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW',
+              ' RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING',
+              ' GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW',
+              ' GROUPS BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE GROUP',
+              ' RANGE UNBOUNDED PRECEDING EXCLUDE TIES',
+            ]);
+      const call = this.#chance(0.3)
+        ? this.#pick(['rank()', 'dense_rank()', 'percent_rank()', 'cume_dist()'])
+        : aggregate();
+      return `${call} OVER (${partition}${order}${call.includes('rank') || call.includes('cume') ? '' : frame})`;
     }
-    const ordered: number[] = [];
-    let isTotal = false;
+    const order = `ORDER BY ${[...this.#times(this.#below(2), () => this.#pick(this.#columns).sql), ...unique].map((key) => key + direction()).join(', ')}`;
     if (this.#chance(0.5)) {
-      isTotal = this.#chance(0.4);
-      const positions = isTotal ? [...Array(width).keys()] : [this.#below(width)];
-      const items = positions.map((position) => {
-        ordered.push(position);
-        return `${position + 1}${this.#pick(['', ' ASC', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'])}`;
-      });
-      sql += ` ORDER BY ${items.join(', ')}`;
-      if (isTotal && this.#chance(0.5))
-        sql += ` LIMIT ${this.#below(8)}${this.#chance(0.4) ? ` OFFSET ${this.#below(5)}` : ''}`;
+      const call = this.#pick([
+        () => 'row_number()',
+        () => `ntile(${1 + this.#below(4)})`,
+        () =>
+          `${this.#pick(['lag', 'lead'])}(${this.#pick(this.#columns).sql}${this.#pick(['', ', 1', ', 2', ', 0'])})`,
+        () => `${this.#pick(['first_value', 'last_value'])}(${this.#pick(this.#columns).sql})`,
+        () => `nth_value(${this.#pick(this.#columns).sql}, ${1 + this.#below(3)})`,
+      ])();
+      return `${call} OVER (${partition}${order})`;
     }
-    this.#columns = outer;
-    return { sql, ordered, isTotal };
+    const bound = (side: string): string =>
+      this.#pick(['CURRENT ROW', `${this.#below(3)} ${side}`, `UNBOUNDED ${side}`]);
+    const exclude = this.#pick(['', '', ' EXCLUDE CURRENT ROW', ' EXCLUDE TIES', ' EXCLUDE GROUP']);
+    const frame = `${this.#pick(['ROWS', 'GROUPS'])} BETWEEN ${bound('PRECEDING')} AND ${bound('FOLLOWING')}${exclude}`;
+    return `${aggregate()} OVER (${partition}${order} ${frame})`;
   }
 
   #from(depth: number): string {
     this.#columns = depth === 0 ? [] : [...this.#columns];
+    this.#unique = [];
     let sql = '';
     const count = this.#chance(0.6) ? 1 : 2 + this.#below(2);
     for (let index = 0; index < count; index += 1) {
-      const table = this.#pick(Object.keys(TABLES));
-      const alias = `a${this.#aliases}`;
-      this.#aliases += 1;
-      const own = Object.entries(TABLES[table] as object).map(
-        ([name, kind]): Column => ({ sql: `${alias}.${name}`, kind: kind as Kind }),
-      );
       const before = this.#columns;
+      const { text, own, unique } = this.#item(depth);
       this.#columns = [...before, ...own];
+      const isKnown: boolean = this.#unique !== null && unique !== null;
+      this.#unique = isKnown ? [...(this.#unique as string[]), ...(unique as string[])] : null;
+      const lefts = before.filter((column) => column.kind === 'int');
+      const rights = own.filter((column) => column.kind === 'int');
       if (index === 0) {
-        sql = ` FROM ${table} ${alias}`;
+        sql = ` FROM ${text}`;
+      } else if (lefts.length === 0 || rights.length === 0) {
+        sql += ` CROSS JOIN ${text}`;
       } else {
-        const left = this.#pick(before.filter((column) => column.kind === 'int')).sql;
-        const right = this.#pick(own.filter((column) => column.kind === 'int')).sql;
+        const [left, right] = [this.#pick(lefts).sql, this.#pick(rights).sql];
         // Only what stands in this join may be used in its condition; outer columns may, too.
         const on = `${left} = ${right}${this.#chance(0.3) ? ` AND ${this.#bool(1)}` : ''}`;
-        sql += ` ${this.#pick(['JOIN', 'LEFT JOIN', 'INNER JOIN', 'LEFT OUTER JOIN', 'RIGHT JOIN', 'FULL JOIN'])} ${table} ${alias} ON ${on}`;
+        const join = this.#pick(['JOIN', 'LEFT JOIN', 'INNER JOIN', 'LEFT OUTER JOIN', 'RIGHT JOIN', 'FULL JOIN']);
+        sql += ` ${join} ${text} ON ${on}`;
       }
     }
     return sql;
+  }
+
+  /** One thing in FROM. */
+  #item(depth: number): { text: string; own: Column[]; unique: string[] | null } {
+    const alias = `a${this.#aliases}`;
+    this.#aliases += 1;
+    const columnsOf = (kinds: readonly (Kind | null)[]): Column[] =>
+      kinds.map((kind, index) => ({ sql: `${alias}.c${index}`, kind: kind ?? 'text' }));
+    if (this.#common.length > 0 && this.#chance(0.4)) {
+      const table = this.#pick(this.#common);
+      return { text: `${table.name} ${alias}`, own: columnsOf(table.kinds), unique: null };
+    }
+    if (depth < 2 && this.#aliases < 5 && this.#chance(0.1)) {
+      const outer = this.#columns;
+      this.#columns = [];
+      const inner = this.#query({ depth: 2, isInner: true });
+      this.#columns = outer;
+      const names = inner.kinds.map((_, index) => `c${index}`).join(', ');
+      return { text: `(${inner.sql}) AS ${alias} (${names})`, own: columnsOf(inner.kinds), unique: null };
+    }
+    const name = this.#pick(Object.keys(this.#tables));
+    const table = this.#tables[name] as GeneratedTable;
+    return {
+      text: `${name} ${alias}`,
+      own: Object.entries(table.columns).map(([column, kind]): Column => ({ sql: `${alias}.${column}`, kind })),
+      unique: table.unique.length === 0 ? null : table.unique.map((column) => `${alias}.${column}`),
+    };
   }
 
   #aggregate(): string {
@@ -229,7 +477,13 @@ export class Generator {
         () => `strpos(${inner('text')}, ${inner('text')})`,
         () => `(${inner()})::int8`,
         () => `(${inner('bool')})::int`,
-        () => `(SELECT count(*) FROM keyless k WHERE k.a = ${inner()})`,
+        ...('parents' in this.#tables
+          ? [
+              () => `(SELECT count(*) FROM keyless k WHERE k.a = ${inner()})`,
+              () => `(SELECT p.size FROM parents p WHERE p.id = ${inner()})`,
+              () => `(SELECT max(c.score) FROM children c WHERE c.n = ${inner()})`,
+            ]
+          : [() => `(SELECT count(*) FROM r0 k WHERE k.id = ${inner()})`]),
       ])();
     }
     if (kind === 'text') {
@@ -263,6 +517,14 @@ export class Generator {
     return this.#pick(common)();
   }
 
+  /** An expression whose type is known by itself. */
+  #typed(kind: Kind, depth: number): string {
+    const columns = this.#columns.filter((column) => column.kind === kind);
+    if (columns.length > 0 && (depth <= 0 || this.#chance(0.6))) return this.#pick(columns).sql;
+    const made = this.#expression(kind, depth);
+    return /^('|\$)/.test(made) && !made.includes('::') ? `${made}::${CAST_TYPES[kind]}` : made;
+  }
+
   #bool(depth: number): string {
     if (depth <= 0) {
       const columns = this.#columns.filter((column) => column.kind === 'bool');
@@ -272,15 +534,15 @@ export class Generator {
     const inner = (of: Kind = kind): string => this.#expression(of, depth - 1);
     const choices = [
       () => `${inner()} ${this.#pick(['=', '<>', '<', '<=', '>', '>=', '='])} ${inner()}`,
-      () => `${inner()} IS ${this.#pick(['', 'NOT '])}NULL`,
-      () => `${inner()} IS ${this.#pick(['', 'NOT '])}DISTINCT FROM ${inner()}`,
+      () => `${this.#typed(kind, depth - 1)} IS ${this.#pick(['', 'NOT '])}NULL`,
+      () => `${this.#typed(kind, depth - 1)} IS ${this.#pick(['', 'NOT '])}DISTINCT FROM ${inner()}`,
       () => `${inner()} ${this.#pick(['', 'NOT '])}BETWEEN ${inner()} AND ${inner()}`,
       () =>
-        `${inner()} ${this.#pick(['', 'NOT '])}IN (${this.#times(1 + this.#below(3), () => this.#pick(LITERALS[kind])).join(', ')})`,
-      () => `${inner('text')} ${this.#pick(['', 'NOT '])}ILIKE ${this.#pick(PATTERNS)}`,
-      () => `${inner('text')} ${this.#pick(['', 'NOT '])}LIKE ${this.#pick(PATTERNS)}`,
+        `${this.#typed(kind, depth - 1)} ${this.#pick(['', 'NOT '])}IN (${this.#times(1 + this.#below(3), () => this.#pick(LITERALS[kind])).join(', ')})`,
+      () => `${this.#typed('text', depth - 1)} ${this.#pick(['', 'NOT '])}ILIKE ${this.#pick(PATTERNS)}`,
+      () => `${this.#typed('text', depth - 1)} ${this.#pick(['', 'NOT '])}LIKE ${this.#pick(PATTERNS)}`,
       () =>
-        `${inner('text')} = ANY (${this.#columns.some((column) => column.sql === 'a0.mood') ? 'a0.texts' : "'{abc,NULL,zz}'::text[]"})`,
+        `${this.#typed('text', depth - 1)} = ANY (${this.#columns.some((column) => column.sql === 'a0.mood') ? 'a0.texts' : "'{abc,NULL,zz}'::text[]"})`,
       () => `${inner('int')} = ANY (ARRAY[${this.#below(5)}, ${this.#below(50)}])`,
     ];
     if (depth > 0) {
@@ -291,9 +553,17 @@ export class Generator {
         () =>
           `(${this.#bool(depth - 1)}) IS ${this.#pick(['TRUE', 'NOT TRUE', 'FALSE', 'NOT FALSE', 'UNKNOWN', 'NOT UNKNOWN'])}`,
       );
-      if (this.#aliases < 6) {
+      if (this.#aliases < 6 && 'parents' in this.#tables) {
         choices.push(
-          () => `EXISTS (${this.#select(1).sql})`,
+          () => `EXISTS (${this.#query({ depth: 2, isInner: true }).sql})`,
+          () =>
+            `${inner('int')} ${this.#pick(['=', '<>', '<', '>=', '>'])} ${this.#pick(['ANY', 'ALL'])} (SELECT b.n FROM children b WHERE b.score ${this.#pick(['<', '>'])} ${this.#below(900)})`,
+          () =>
+            `(${inner('int')}, ${inner('int')}) ${this.#pick(['', 'NOT '])}IN (SELECT b.parent_id, b.n FROM children b WHERE b.parent_id < 9)`,
+          () =>
+            `(${inner()}, ${inner('int')}) ${this.#pick(['=', '<>', '<', '<=', '>', '>='])} (${inner()}, ${inner('int')})`,
+          () =>
+            `${inner('int')} ${this.#pick(['<', '>=', '<>', '='])} ${this.#pick(['ANY', 'ALL'])} ('{${this.#below(9)},${this.#pick(['NULL', '7'])}}'::int[])`,
           () =>
             `${inner('int')} ${this.#pick(['', 'NOT '])}IN (SELECT b.size FROM parents b WHERE b.id > ${inner('int')})`,
         );
@@ -341,13 +611,18 @@ export interface FuzzOutcome {
 }
 
 /** Asks `count` questions from `seed` on. */
-export async function fuzz(world: DifferentialWorld, seed: number, count: number): Promise<FuzzOutcome> {
+export async function fuzz(
+  world: DifferentialWorld,
+  seed: number,
+  count: number,
+  tables?: GeneratedTables,
+): Promise<FuzzOutcome> {
   const reasons = new Map<string, number>();
   const failures: string[] = [];
   let local = 0;
   let forwarded = 0;
   for (let at = seed; at < seed + count; at += 1) {
-    const question = new Generator(at * 7919).question();
+    const question = new Generator(at * 7919, tables).question();
     const context = (): string =>
       `seed ${at}: ${question.sql} ${JSON.stringify(question.parameters ?? [])}\n  ${describePlan(world.plan(question).plan)}`;
     let mine: Answer | string;

@@ -83,6 +83,7 @@ export const QUERIES_LOCAL: readonly string[] = [
   'SELECT p.region, c.n, count(*), sum(c.score) FROM parents p JOIN children c ON c.parent_id = p.id GROUP BY ROLLUP (p.region, c.n) ORDER BY grouping(p.region), grouping(c.n), 1, 2',
   'SELECT region, (SELECT count(*) FROM children c WHERE c.n = 1) FROM parents GROUP BY ROLLUP (region) ORDER BY 1 LIMIT 2',
   'SELECT region FROM parents GROUP BY ROLLUP ((region, size)), region ORDER BY 1',
+  "SELECT name, every(2::float8 NOT BETWEEN 1.5 AND 0.1::float8), 'what?9' FROM parents WHERE name = ANY ('{abc,NULL,zz}'::text[]) GROUP BY GROUPING SETS ((name), (), (name))",
   'SELECT 1 FROM parents GROUP BY ()',
   'SELECT 1 AS one FROM parents HAVING count(*) > 3',
   'SELECT 1 AS one FROM parents HAVING true',

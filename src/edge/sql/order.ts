@@ -31,10 +31,13 @@ export function orderOf(
     requireC(expression.collation);
     // By a constant all rows are equal; and SQLite would read a bare integer as a position.
     if (expression.relations.size === 0 && !expression.hasAggregate) continue;
+    const sorted = isDescending ? ' DESC' : '';
+    const nullableDirection = `${sorted} NULLS ${nullsFirst ? 'FIRST' : 'LAST'}`;
     order.push({
       expression,
       key: groupable(expression, orderKey(expression, context.draft)),
-      direction: `${isDescending ? ' DESC' : ''}${expression.nullable ? ` NULLS ${nullsFirst ? 'FIRST' : 'LAST'}` : ''}`,
+      direction: expression.nullable ? nullableDirection : sorted,
+      nullableDirection,
     });
   }
   return order;

@@ -9,6 +9,7 @@ import { laneOf } from './lane.ts';
 import { type Normalized, normalize } from './normalize.ts';
 import { type Fields, list, names, PARSE_BYTES_MAX, parse, type ParsedStatement } from './parse.ts';
 import type {
+  Binding,
   ColumnPlan,
   ForwardPlan,
   ForwardReason,
@@ -308,11 +309,12 @@ function planSelect(
   if (unknown >= 0)
     throw new Forward('parameter-type', `the type of $${unknown + 1} does not follow from the statement`);
   const { lane, rowsMax } = laneOf(query, catalogue);
+  const used = onlyUsed(sql, draft.bindings);
   const plan: LocalPlan = {
     kind: 'local',
     lane,
-    sql,
-    bindings: draft.bindings,
+    sql: used.sql,
+    bindings: used.bindings,
     parameterTypes: draft.parameterTypes,
     columns,
     tag: 'SELECT',
@@ -336,6 +338,23 @@ function guarded(sql: string, width: number, guards: readonly string[]): string 
     .map((guard) => `WHEN ${guard} THEN abs(-9223372036854775807 - 1 + (${guard} IS NULL))`)
     .join(' ');
   return `SELECT ${width === 0 ? '1' : names.join(', ')} FROM (${sql}) LIMIT CASE ${count} ELSE -1 END`;
+}
+
+/** What was translated and then left out may have bound constants that the text does not have: SQLite would not take them. */
+function onlyUsed(sql: string, bindings: readonly Binding[]): { sql: string; bindings: readonly Binding[] } {
+  const slots = new Set<number>();
+  // Quoted things are passed over.
+  const pattern = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\?(\d+)/g;
+  for (const found of sql.matchAll(pattern)) if (found[1] !== undefined) slots.add(Number(found[1]));
+  if (slots.size === bindings.length) return { sql, bindings };
+  const kept = bindings.map((_, index) => index + 1).filter((slot) => slots.has(slot));
+  const numbers = new Map(kept.map((slot, index) => [slot, index + 1]));
+  return {
+    sql: sql.replace(pattern, (found, slot: string | undefined) =>
+      slot === undefined ? found : `?${numbers.get(Number(slot))}`,
+    ),
+    bindings: kept.map((slot) => bindings[slot - 1] as Binding),
+  };
 }
 
 /** SQLite text of one plan. */

@@ -25,8 +25,10 @@ export interface Order {
   readonly expression: Expression;
   /** What SQLite sorts by. */
   readonly key: string;
-  /** ` DESC NULLS LAST` and the like. */
+  /** ` DESC NULLS LAST` and the like; without NULLS where there are none. */
   readonly direction: string;
+  /** The same for something that may be NULL. */
+  readonly nullableDirection: string;
 }
 
 export interface Query {

@@ -358,7 +358,7 @@ export class SelectPlanner implements Planning {
     ).columns;
     const relation = derivedRelation(id, '', columns, []);
     const order = whole.order.map(
-      (each, index): Order => ({ ...each, key: `t${id}.o${index}`, direction: withNulls(each) }),
+      (each, index): Order => ({ ...each, key: `t${id}.o${index}`, direction: each.nullableDirection }),
     );
     const tail = `${orderSql(order)}${limits.sql}`;
     for (const { expression } of level.conjuncts) {
@@ -499,12 +499,6 @@ function isSeenAsGroup({ targets, order }: Parts): boolean {
 
 function tiedOffset(offset: number): string {
   return offset === 0 ? '' : ` LIMIT -1 OFFSET ${offset}`;
-}
-
-/** The direction of something that may be NULL although the expression is not. */
-function withNulls({ direction }: Order): string {
-  if (direction.includes('NULLS')) return direction;
-  return `${direction} NULLS ${direction.includes('DESC') ? 'FIRST' : 'LAST'}`;
 }
 
 function textsOf(expressions: readonly Expression[]): Set<string> {

@@ -1,13 +1,13 @@
-// How much of what people ask is answered at the edge:  bun bench/chinook/coverage.ts [--statements FILE] [--json]
+// How much of what people ask is answered at the edge:  bun bench/chinook-coverage.ts [--statements FILE] [--json]
 // The Chinook reports, each compared with what Postgres answers; and the SELECTs of a file `count<TAB>kind<TAB>sql`, as
 // postgres_fdw's regression sends them (--statements), over the tables of that regression.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { DifferentialWorld } from '../../test/differential-world.ts';
-import { startPostgres } from '../../test/harness.ts';
-import { REPORTS } from './reports.ts';
-import { chinookSql } from './schema.ts';
+import { DifferentialWorld } from '../test/differential-world.ts';
+import { startPostgres } from '../test/harness.ts';
+import { REPORTS } from './chinook/reports.ts';
+import { chinookSql } from './chinook/schema.ts';
 
 const { values } = parseArgs({
   options: { statements: { type: 'string' }, json: { type: 'boolean', default: false } },
