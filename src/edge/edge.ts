@@ -287,6 +287,7 @@ class EdgeServer implements Edge {
       {
         path: `${options.dir}/catalogue-answers.json`,
         tablesMax: options.catalogueTablesMax ?? 0,
+        keeps: options.httpPort !== null,
         ...(options.catalogueSettleMs === undefined ? {} : { settleMs: options.catalogueSettleMs }),
       },
     );

@@ -54,7 +54,7 @@ function start(folder: string, catalogue: () => Catalogue, tablesMax = 10) {
         return ClientSession.connect(world, { target: parseConnectionString(postgres.url) });
       },
     },
-    { path: join(folder, 'answers.json'), tablesMax, settleMs: 1 },
+    { path: join(folder, 'answers.json'), tablesMax, settleMs: 1, keeps: true },
   );
   const stop = new AbortController();
   const running = answers.run(stop.signal);

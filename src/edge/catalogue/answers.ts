@@ -76,6 +76,8 @@ export interface CatalogueAnswersOptions {
   /** About so many tables psql's questions are asked ahead; 0 = nothing is asked or remembered at all. */
   readonly tablesMax: number;
   readonly settleMs?: number;
+  /** Of the processes of one edge only one writes the file; the others read it at their start. */
+  readonly keeps: boolean;
 }
 
 interface Kept {
@@ -180,7 +182,7 @@ export class CatalogueAnswers implements Service {
     this.#answers = answers;
     this.#fingerprint = fingerprint;
     if (isWhole) this.#wholeAt = this.#deps.clock.now();
-    if (due.length > 0) await this.#keep();
+    if (due.length > 0 && this.#options.keeps) await this.#keep();
   }
 
   #texts(tables: readonly { oid: number; schema: string; name: string }[]): Set<string> {
