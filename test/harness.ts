@@ -189,7 +189,15 @@ export async function startPostgres(options: StartPostgresOptions = {}): Promise
 
 /** True when this program or server is there; otherwise prints why tests are skipped, and under CI fails if it could be installed. */
 export function needs(
-  what: 'psql' | 'pg_recvlogical' | 'pgbench' | 'python-psycopg' | `postgres-${'15' | '16' | '17' | '18'}`,
+  what:
+    | 'psql'
+    | 'pg_dump'
+    | 'pg_recvlogical'
+    | 'pgbench'
+    | 'python-psycopg'
+    | 'python-sqlalchemy'
+    | 'pgjdbc'
+    | `postgres-${'15' | '16' | '17' | '18'}`,
 ): boolean {
   const missing = missingReason(what);
   if (missing === null) return true;
@@ -199,6 +207,12 @@ export function needs(
   told.add(text);
   return false;
 }
+
+/** Where Debian puts it; another python3 may come first in the PATH. */
+export const DEBIAN_PYTHON = '/usr/bin/python3';
+
+/** Where Debian's libpostgresql-jdbc-java puts the driver. */
+export const PGJDBC_JAR = '/usr/share/java/postgresql.jar';
 
 /** Path of a client program (psql, pgbench, pg_recvlogical) of any installation. Throws when there is none: ask `needs` first. */
 export function clientProgram(name: string): string {
@@ -299,6 +313,16 @@ function missingReason(what: string): { reason: string; installable: boolean } |
     return pythonWithPsycopg() !== null
       ? null
       : { reason: 'no python3 has the psycopg module (apt install python3-psycopg)', installable: true };
+  }
+  if (what === 'python-sqlalchemy') {
+    return Bun.spawnSync([DEBIAN_PYTHON, '-c', 'import sqlalchemy, psycopg2']).success
+      ? null
+      : { reason: `${DEBIAN_PYTHON} lacks it (apt install python3-sqlalchemy python3-psycopg2)`, installable: true };
+  }
+  if (what === 'pgjdbc') {
+    return Bun.which('javac') !== null && existsSync(PGJDBC_JAR)
+      ? null
+      : { reason: 'no JDK or no driver (apt install default-jdk-headless libpostgresql-jdbc-java)', installable: true };
   }
   return findClientProgram(what) === null
     ? { reason: 'not on the PATH (apt install postgresql)', installable: true }
