@@ -9,6 +9,7 @@ import { configCommand } from './commands/config.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
 import { proxyCommand } from './commands/proxy.ts';
 import { statusCommand } from './commands/status.ts';
+import { topCommand } from './commands/top.ts';
 import { upCommand } from './commands/up.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { versionCommand } from './commands/version.ts';
@@ -31,6 +32,7 @@ const program = new Command('skerry')
 for (const command of [
   upCommand,
   statusCommand,
+  topCommand,
   verifyCommand,
   relayCommand,
   edgeCommand,

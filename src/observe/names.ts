@@ -90,6 +90,24 @@ export const PROXY_CLIENTS_WAITING: MetricDeclaration = {
   help: 'Clients that wait for a server connection.',
 };
 
+export const PROXY_QUERIES: MetricDeclaration = {
+  name: 'skerry_proxy_queries_total',
+  kind: 'counter',
+  help: 'Requests answered: simple queries, and pipelines up to their Sync.',
+};
+
+export const PROXY_TRANSACTIONS: MetricDeclaration = {
+  name: 'skerry_proxy_transactions_total',
+  kind: 'counter',
+  help: 'Times that a server connection was given back: transactions, in session mode sessions.',
+};
+
+export const PROXY_BYTES: MetricDeclaration = {
+  name: 'skerry_proxy_bytes_total',
+  kind: 'counter',
+  help: 'Bytes from clients (received) and to them (sent).',
+};
+
 export const PROXY_WORKERS: MetricDeclaration = {
   name: 'skerry_proxy_workers',
   kind: 'gauge',

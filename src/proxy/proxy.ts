@@ -10,10 +10,13 @@ import { addressText, type ServerAddress, type Topology, type TopologySource } f
 import type { Log } from '../observe/log.ts';
 import type { Histogram, Metrics } from '../observe/metrics.ts';
 import {
+  PROXY_BYTES,
   PROXY_CLIENT_CONNECTIONS,
   PROXY_CLIENTS_WAITING,
+  PROXY_QUERIES,
   PROXY_QUERY_SECONDS,
   PROXY_SERVER_CONNECTIONS,
+  PROXY_TRANSACTIONS,
   PROXY_WAIT_SECONDS,
 } from '../observe/names.ts';
 import { type ClientOptions as SessionOptions, login, type SessionWorld } from '../session/client-login.ts';
@@ -711,6 +714,10 @@ export class Proxy implements ClientHost, LoginHost {
     this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'active' }, () => pool.active);
     this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'idle' }, () => pool.idle.length);
     this.#metrics.gaugeOf(PROXY_CLIENTS_WAITING, labels, () => pool.waiting);
+    this.#metrics.counterOf(PROXY_QUERIES, labels, () => pool.stats.queries);
+    this.#metrics.counterOf(PROXY_TRANSACTIONS, labels, () => pool.stats.transactions);
+    this.#metrics.counterOf(PROXY_BYTES, { ...labels, direction: 'received' }, () => pool.stats.receivedBytes);
+    this.#metrics.counterOf(PROXY_BYTES, { ...labels, direction: 'sent' }, () => pool.stats.sentBytes);
     pool.paused = database.paused;
     this.pools.set(key, pool);
     this.siblings?.shares.add(`pool:${key}`, {

@@ -137,6 +137,8 @@ export interface Terminal {
   readonly isTty: boolean;
   /** Width now; some terminals say 0 until they are drawn, so never less than 40. */
   columns(): number;
+  /** Height now; never less than 10. */
+  rows(): number;
   /** Writes to standard output as it is. */
   write(text: string): void;
   writeError(text: string): void;
@@ -144,12 +146,18 @@ export interface Terminal {
 
 const COLUMNS_DEFAULT = 100;
 const COLUMNS_MIN = 40;
+const ROWS_DEFAULT = 40;
+const ROWS_MIN = 10;
 
 export const terminal: Terminal = {
   isTty: process.stdout.isTTY === true,
   columns() {
     const columns = process.stdout.columns ?? 0;
     return columns > 0 ? Math.max(COLUMNS_MIN, columns) : COLUMNS_DEFAULT;
+  },
+  rows() {
+    const rows = process.stdout.rows ?? 0;
+    return rows > 0 ? Math.max(ROWS_MIN, rows) : ROWS_DEFAULT;
   },
   write(text) {
     process.stdout.write(text);

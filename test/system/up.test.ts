@@ -87,6 +87,15 @@ describe('the proxy in front of the core', () => {
     expect(status.proxy.status.workers.length).toBe(2);
     const shown = await skerry(['status', '--dir', up.ready.dir]);
     expect(shown.out).toMatch(/^proxy +serving +\d+ clients?.* +\d+ +postgres:/m);
+    const top = await skerry(['top', '--once', '--json', '--all', '--interval', '0.2', '--dir', up.ready.dir]);
+    const { roles } = JSON.parse(top.out) as { roles: { role: string; name: string; pools?: object[] }[] };
+    expect(roles.map(({ role, name }) => [role, name])).toEqual([
+      ['proxy', 'proxy'],
+      ['other', 'relay'],
+    ]);
+    expect(roles[0]?.pools).toContainEqual(
+      expect.objectContaining({ database: 'postgres', user: 'postgres', place: 'primary' }),
+    );
     // A worker, then the whole proxy.
     process.kill(status.proxy.status.workers[0]?.pid ?? 0, 'SIGKILL');
     process.kill(up.pidOf('proxy'), 'SIGKILL');

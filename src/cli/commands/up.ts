@@ -18,6 +18,7 @@ import { absolutePath, besideProject, selfCommand, stopSignals, terminal } from 
 import { createRandom } from '../../runtime/random.ts';
 import { EXIT, makeCommand } from '../command.ts';
 import { tableLines, tableSentence, type TableView } from '../live-table.ts';
+import { Screen } from '../screen.ts';
 
 const TABLE_EVERY_MS = 1_000;
 const LINE_EVERY_MS = 5_000;
@@ -127,28 +128,6 @@ function withProxyWorkers(config: Config, given: unknown): Config {
 
 /** As of `proxy.workers`. */
 const WORKERS_MAX = 32;
-
-/** Lines that stay, and below them a block that is drawn over; one write each, so that nothing flickers. */
-class Screen {
-  #drawn: readonly string[] = [];
-
-  line(text: string): void {
-    terminal.write(`${this.#erasing()}${text}\n${block(this.#drawn)}`);
-  }
-
-  draw(lines: readonly string[]): void {
-    terminal.write(`${this.#erasing()}${block(lines)}`);
-    this.#drawn = lines;
-  }
-
-  #erasing(): string {
-    return this.#drawn.length === 0 ? '' : `\u001b[${this.#drawn.length}A\u001b[0J`;
-  }
-}
-
-function block(lines: readonly string[]): string {
-  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
-}
 
 function eventSentence(event: UpEvent): string {
   switch (event.event) {
