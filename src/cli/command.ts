@@ -40,6 +40,8 @@ export interface CommandOptions {
   /** Only these options of the groups; all when not given. */
   readonly only?: readonly string[];
   readonly own?: readonly Option[];
+  /** One argument without a flag, as commander writes it: `<name>`; it is `own.argument`. */
+  readonly argument?: { readonly name: string; readonly help: string };
   readonly action: Action;
 }
 
@@ -69,8 +71,9 @@ export function makeCommand(options: CommandOptions): Command {
   command.addOption(new Option('--config <file>', 'YAML file with options; see `skerry config sample`.'));
   command.addOption(new Option('--json', 'Print JSON.'));
   for (const own of options.own ?? []) command.addOption(own);
+  if (options.argument !== undefined) command.argument(options.argument.name, options.argument.help);
   command.action(async () => {
-    const given = command.opts<Record<string, unknown>>();
+    const given: Record<string, unknown> = { ...command.opts(), argument: command.args[0] };
     const flags: Record<string, Record<string, unknown>> = {};
     for (const [attribute, { group, name }] of taken) {
       if (given[attribute] !== undefined) (flags[group] ??= {})[name] = given[attribute];

@@ -89,7 +89,8 @@ function clientsText({ clients, waiting }: { readonly clients: number; readonly 
 
 function rowCells(row: Row, corePosition: string | null): string[] {
   const { status } = row;
-  const name = row.restarts === 0 ? row.name : `${row.name} (restarted ${row.restarts}×)`;
+  const placed = status?.placement === undefined ? row.name : `${row.name} [${status.placement}]`;
+  const name = row.restarts === 0 ? placed : `${placed} (restarted ${row.restarts}×)`;
   if (status === null) return [name, 'away', '', '', '', '', '', row.reason];
   return [
     name,

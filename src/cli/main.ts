@@ -7,6 +7,7 @@ import { EXIT, Finished, printFault } from './command.ts';
 import { certsCommand } from './commands/certs.ts';
 import { configCommand } from './commands/config.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
+import { placementCommand } from './commands/placement.ts';
 import { proxyCommand } from './commands/proxy.ts';
 import { statusCommand } from './commands/status.ts';
 import { topCommand } from './commands/top.ts';
@@ -36,6 +37,7 @@ for (const command of [
   verifyCommand,
   relayCommand,
   edgeCommand,
+  placementCommand,
   certsCommand,
   proxyCommand,
   configCommand,

@@ -139,8 +139,15 @@ export function configFile(
       if (option === undefined) throw new Error(`no option ${groupName}.${name}`);
       const text = isTable(option) ? tableValue(option, value) : written(option, value);
       // JSON is YAML: no text can break out of its quotes.
-      lines.push(`  ${fileKey(name)}: ${JSON.stringify(text)}`);
+      lines.push(`  ${fileKey(name)}: ${JSON.stringify(text instanceof Map ? rowsOf(text) : text)}`);
     }
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** A table's rows as a file has them. */
+function rowsOf(table: ReadonlyMap<string, object>): Record<string, unknown> {
+  const rowOf = (row: object): unknown =>
+    Object.fromEntries(Object.entries(row).map(([name, value]) => [fileKey(name), value as unknown]));
+  return Object.fromEntries([...table].map(([name, row]) => [name, rowOf(row)]));
 }

@@ -130,6 +130,33 @@ const relay = {
       default: [],
       help: 'Names of certificates that may subscribe; empty takes every certificate of tls_ca.',
     }),
+    peersFile: text({
+      default: '',
+      help: 'File with one user:password a line: subscribers with names of their own, by which placements tell them apart.',
+    }),
+    adminUser: text({ default: 'admin', help: 'User name that may change placements over HTTP.' }),
+    adminPasswordFile: text({
+      default: '',
+      help: 'File with the password of that user; empty lets a certificate of that name change them, and nobody else.',
+    }),
+    placements: table({
+      help: 'Who is sent what. Without any, every subscriber is sent everything; with one, who is in none is sent nothing.',
+      fields: {
+        pops: list({
+          default: [],
+          help: 'Names of PoPs (certificate or user); * is everybody whom no other placement names.',
+        }),
+        tables: list({
+          default: [],
+          help: 'Each `schema.table (column, …) WHERE condition`; schema.* and * are all tables.',
+        }),
+        forward: choice({
+          of: ['allow', 'never'],
+          default: 'allow',
+          help: 'never: a statement that the PoP cannot answer itself is refused there.',
+        }),
+      },
+    }),
     ephemeral: flag({ default: false, help: 'Leave no slot on the core when stopping.' }),
     logBytesMax: size({
       default: 4 * 1024 ** 3,

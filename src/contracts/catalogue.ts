@@ -1,6 +1,8 @@
 // Descriptions of replicated tables and types, as plain JSON: made by the source from the core's catalogue, carried in
 // commit order inside the change stream and inside snapshots, read by every replica. OIDs are the core's own.
 
+import type { OwnPlacement } from './placement.ts';
+
 /** One column. `attnum` is the core's; dropped columns are simply absent. */
 export interface ColumnImage {
   readonly attnum: number;
@@ -76,6 +78,8 @@ export interface TableImage {
   readonly viewDefinition?: string | null;
   /** The publication's row filter (pg_get_expr), null = all rows. A filtered table is not the core's table: reads are forwarded unless configured otherwise. */
   readonly rowFilter: string | null;
+  /** True when the table has columns that this replica's placement does not hold, and that are not even named here. */
+  readonly columnsWithheld?: true;
 }
 
 /** A type that is not built in, or whose facts a reader needs. */
@@ -110,6 +114,8 @@ export interface CatalogueImage {
   readonly defaultCollationIsC: boolean;
   /** The core's default TimeZone, DateStyle, IntervalStyle … for sessions that do not set one (name → value). */
   readonly settings: Readonly<Record<string, string>>;
+  /** Absent in a replica that holds everything. */
+  readonly placement?: OwnPlacement;
   readonly tables: readonly TableImage[];
   readonly types: readonly TypeImage[];
 }
@@ -133,6 +139,8 @@ export interface SchemaChange {
   readonly droppedTables: readonly number[];
   /** OIDs of tables whose rows were rewritten (type change, volatile default): their rows follow as `TableRows`, from none. */
   readonly rewrittenTables: readonly number[];
+  /** Made by a relay, not by DDL: the receiver's placement has changed to this. */
+  readonly placement?: OwnPlacement;
 }
 
 /** Rows of a rewritten table, in the order of `attnums`; texts as the walsender would print them. */

@@ -28,6 +28,8 @@ export interface RoleStatus {
   readonly tables: number;
   /** Statements answered (edge) since the start, by where the answer came from. */
   readonly answered: { readonly local: number; readonly forwarded: number };
+  /** Name of the placement it holds (edge), of its own upstream (relay); absent: everything. */
+  readonly placement?: string;
   /** Subscribers attached (relay). */
   readonly subscribers: readonly SubscriberStatus[];
 }
@@ -40,6 +42,10 @@ export interface SubscriberStatus {
   readonly lagBytes: number;
   /** `live` from memory, `catch-up` from the log. */
   readonly mode: 'live' | 'catch-up';
+  /** Whose name it came with, which decides what it is sent. */
+  readonly identity?: string;
+  /** Name of its placement; absent: everything. */
+  readonly placement?: string;
 }
 
 /** Checksum of one table: order-independent, comparable between Postgres and any replica at the same position. */
@@ -62,5 +68,7 @@ export interface ChecksumReport {
   readonly name: string;
   readonly epoch: EpochJson;
   readonly position: string;
+  /** Name of the placement that these tables are restricted to; absent: everything. */
+  readonly placement?: string;
   readonly tables: readonly TableChecksum[];
 }

@@ -13,6 +13,8 @@ import { coreAwayFault, isCoreAway } from './faults.ts';
 export interface CoreWriterDeps {
   readonly clock: Clock;
   readonly connect: () => Promise<ClientSession>;
+  /** Why nothing may be sent to the core; null where it may. */
+  readonly refusal: () => Fault | null;
 }
 
 export interface CoreWriterOptions {
@@ -93,6 +95,8 @@ export class CoreWriter {
   }
 
   async #with<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
+    const refusal = this.#deps.refusal();
+    if (refusal !== null) throw refusal;
     await this.#place();
     try {
       const session = await this.#session();

@@ -14,6 +14,7 @@ import type { Random } from '../base/random.ts';
 import type { Service } from '../base/service.ts';
 import type { WorkerHandle } from '../base/worker.ts';
 import type { ChecksumReport } from '../contracts/health.ts';
+import type { OwnPlacement } from '../contracts/placement.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -34,7 +35,7 @@ import { CatalogueAnswers } from './catalogue/answers.ts';
 import { CursorFiles } from './cursor-rows.ts';
 import { CoreKnowledge } from './core-facts.ts';
 import { CoreWriter } from './core-writer.ts';
-import { errorFields, isCoreAway } from './faults.ts';
+import { errorFields, forwardingRefused, isCoreAway } from './faults.ts';
 import { createHttpHandler, HTTP_OPEN } from './http.ts';
 import { answerKv } from './kv/http.ts';
 import { KtServer } from './kt/server.ts';
@@ -260,7 +261,11 @@ class EdgeServer implements Edge {
       user: () => this.#knowledge.user,
     });
     this.#writer = new CoreWriter(
-      { clock, connect: () => this.#connectCore(`skerry ${options.name} key/value`, KV_SETTINGS) },
+      {
+        clock,
+        connect: () => this.#connectCore(`skerry ${options.name} key/value`, KV_SETTINGS),
+        refusal: () => this.#forwardingRefusal(),
+      },
       { connectionsMax: Math.min(KV_CONNECTIONS_MAX, options.forwardConnectionsMax), waitingMax: KV_WAITING_MAX },
     );
     const settings = new SessionSettings(this.#knowledge);
@@ -281,7 +286,8 @@ class EdgeServer implements Edge {
         crypto: deps.crypto,
         log,
         feed,
-        catalogue: () => this.#engine.catalogue,
+        // Where a placement leaves something out, what the core says of its catalogue tells more than may be here.
+        catalogue: () => (this.#ownPlacement() === undefined ? this.#engine.catalogue : null),
         connect: () => this.#connectCore(`skerry ${options.name} catalogue`),
       },
       {
@@ -316,6 +322,16 @@ class EdgeServer implements Edge {
     metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.connections);
     metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count + (this.#readers?.upstreamConnections ?? 0));
     metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
+  }
+
+  /** Null while nothing is left out here. */
+  #ownPlacement(): OwnPlacement | undefined {
+    return this.#engine.catalogue?.server.placement;
+  }
+
+  #forwardingRefusal(): Fault | null {
+    const placement = this.#ownPlacement();
+    return placement?.forward === 'never' ? forwardingRefused(placement.name) : null;
   }
 
   get connections(): number {
@@ -513,6 +529,7 @@ class EdgeServer implements Edge {
         answered: () => this.answered,
         collect: async () => await this.#readers?.collect(),
         stopping: () => this.#stopping,
+        placement: () => this.#ownPlacement()?.name ?? null,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
         kv: (request, path) => answerKv(kv, request, path),
         access: new HttpAccess({ crypto, log }, { verifiers, trustLoopback, ...certificates, ...HTTP_OPEN }),
@@ -604,6 +621,7 @@ class EdgeServer implements Edge {
       },
       rywWaitMs: options.rywWaitMs ?? RYW_WAIT_MS,
       pool: this.#pool,
+      refusal: () => this.#forwardingRefusal(),
       limits: {
         statementsMax: options.preparedStatementsMax ?? PREPARED_STATEMENTS_MAX,
         statementTimeoutMs: options.statementTimeoutMs,

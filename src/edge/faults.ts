@@ -1,5 +1,6 @@
 // What an edge's server can say is wrong, beside what Postgres itself says through it.
 //
+//   forwarding-refused   42501  a statement had to be forwarded and the placement of this PoP forbids it
 //   core-away            57P03  a statement had to be forwarded and the core is not reachable
 //   core-refused         08004  the core answered the edge's connection with an error (wrong password, no such database …)
 //   core-lost            08006  the connection to the core broke while a statement ran there: its fate is unknown
@@ -49,6 +50,15 @@ const AWAY: ReadonlySet<string> = new Set([
 
 export function isCoreAway(error: unknown): boolean {
   return error instanceof Fault && AWAY.has(error.code);
+}
+
+/** The placement of this PoP says that nothing is asked of the core for its clients. */
+export function forwardingRefused(placement: string): Fault {
+  return new Fault('forwarding-refused', {
+    message: `this statement cannot be answered here, and placement "${placement}" does not let it be forwarded`,
+    sqlstate: '42501',
+    hint: 'Ask for what this PoP holds (for a table with a condition: repeat the condition in WHERE), or connect to the core.',
+  });
 }
 
 export function coreAwayFault(cause: unknown): Fault {

@@ -74,6 +74,8 @@ export interface ForwarderDeps {
   readonly sees: (lsn: Lsn) => boolean;
   /** Where authenticated connections to the core come from. */
   readonly pool: Pick<UpstreamPool, 'open' | 'used'>;
+  /** Why nothing may be forwarded here; null where it may. */
+  readonly refusal: () => Fault | null;
   /** How long a local read waits for what it has to see, where `skerry.wait_ms` does not say. */
   readonly rywWaitMs: number;
   /** Name of the role that all clients act as. */
@@ -146,6 +148,8 @@ export class Forwarder implements PoolMember {
 
   /** Opens the connection if need be, and brings it to the session's settings and into its transaction. */
   async prepare(transaction: TransactionState): Promise<void> {
+    const refusal = this.#deps.refusal();
+    if (refusal !== null) throw refusal;
     if (this.#probing !== null) await this.#probing;
     const upstream = this.#upstream ?? (await this.#open());
     if (upstream.status === 'I') {

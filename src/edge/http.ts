@@ -20,6 +20,8 @@ export interface HttpHandlerDeps {
   /** Brings counts up to date that other processes of this edge hold. */
   readonly collect: () => Promise<void>;
   readonly stopping: () => boolean;
+  /** Name of the placement of this PoP; null when it holds everything. */
+  readonly placement: () => string | null;
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
   /** Answers what is below /kv/. */
@@ -85,6 +87,7 @@ export function edgeStatus(deps: HttpHandlerDeps): RoleStatus {
   const { feed } = deps;
   const { state, reason, epoch, position, upstreamPosition, rows, tables } = feed.current;
   const lagMs = feed.lagMs();
+  const placement = deps.placement();
   return {
     role: 'edge',
     name: deps.name,
@@ -101,6 +104,7 @@ export function edgeStatus(deps: HttpHandlerDeps): RoleStatus {
     rows,
     tables,
     answered: { ...deps.answered() },
+    ...(placement === null ? {} : { placement }),
     subscribers: [],
   };
 }

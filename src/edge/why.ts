@@ -77,6 +77,10 @@ export function forwardError(error: unknown, because: Why | null, known: ErrorFi
     );
   }
   if (!(error instanceof Fault)) return errorFieldsOf(error);
+  if (error.code === 'forwarding-refused') {
+    if (known !== null) return known;
+    return { ...errorFieldsOf(error), ...(because === null ? {} : { detail: `${because.reason}: ${because.detail}` }) };
+  }
   if (!isCoreAway(error)) return errorFieldsOf(error);
   if (known !== null) return known;
   const base = errorFieldsOf(coreAwayFault(error));

@@ -28,8 +28,8 @@ export interface CatalogueDifference {
 const DOMAIN_DEPTH_MAX = 64;
 
 export class Catalogue {
-  /** Server facts: everything of the image but its tables and types. */
-  readonly server: Omit<CatalogueImage, 'tables' | 'types'>;
+  /** Server facts: everything of the image but its tables and types. Replaced as a whole when the placement changes. */
+  server: Omit<CatalogueImage, 'tables' | 'types'>;
   #version: number;
   readonly #tables = new Map<number, TableImage>();
   readonly #types = new Map<number, TypeImage>();

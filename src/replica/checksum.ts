@@ -34,12 +34,17 @@ const ROWID_MAX = 2n ** 63n - 1n;
 
 /**
  * Computes the checksum of one table step by step; run it inside one snapshot. Yields the number of rows done so far, so
- * that the caller can let others run, and returns the checksum.
+ * that the caller can let others run, and returns the checksum. `where` is SQL that rows must fulfil.
  */
-export function* checksumTable(sqlite: Sqlite, layout: TableLayout, crypto: Crypto): Generator<number, TableChecksum> {
+export function* checksumTable(
+  sqlite: Sqlite,
+  layout: TableLayout,
+  crypto: Crypto,
+  where = '1',
+): Generator<number, TableChecksum> {
   const columns = layout.columns;
   const reads = columns.map((column) => column.codec.read(quoteAlways(column.sqlName)));
-  const from = `FROM ${quoteAlways(layout.sqlName)} WHERE ${ROWID} >= ? ORDER BY ${ROWID}`;
+  const from = `FROM ${quoteAlways(layout.sqlName)} WHERE ${ROWID} >= ? AND (${where}) ORDER BY ${ROWID}`;
   const chunkStatement = sqlite.prepare(`SELECT ${[ROWID, ...reads].join(', ')} ${from} LIMIT ?`);
   let rows = 0;
   let high = 0;

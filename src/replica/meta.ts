@@ -1,6 +1,7 @@
 // The replica's own tables: which file this is, the position of its rows, the catalogue as it was there.
 
 import type { CatalogueImage, TableImage, TypeImage } from '../contracts/catalogue.ts';
+import type { OwnPlacement } from '../contracts/placement.ts';
 import { formatLsn, type Lsn, parseLsn, type Position } from '../pg/lsn.ts';
 import { Catalogue } from './catalogue.ts';
 import { fileFault } from './faults.ts';
@@ -54,6 +55,12 @@ export function isUnchangedSince(sqlite: Sqlite, tables: Iterable<number>, lsn: 
     // A file that was never opened for writing does not know.
     return false;
   }
+}
+
+/** A replica's own placement has changed. */
+export function writeOwnPlacement(sqlite: Sqlite, catalogue: Catalogue, placement: OwnPlacement): void {
+  catalogue.server = { ...catalogue.server, placement };
+  sqlite.rows("UPDATE _skerry_meta SET value = ? WHERE key = 'server'", JSON.stringify(catalogue.server));
 }
 
 export function writeImages(sqlite: Sqlite, tables: readonly TableImage[], types: readonly TypeImage[]): void {

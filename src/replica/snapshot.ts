@@ -4,6 +4,7 @@ import type { Disk } from '../base/disk.ts';
 import type { Position } from '../pg/lsn.ts';
 import { faultFromSqlite, fileFault } from './faults.ts';
 import { assertReplicaFile, readState } from './meta.ts';
+import { forgetDerived } from './placement/derive.ts';
 import { Sqlite } from './sqlite.ts';
 
 /** Files that SQLite keeps beside a database; left from an older one they would corrupt a newer. */
@@ -24,6 +25,7 @@ export function writeSnapshot(path: string, target: string): Position {
   }
   using copy = new Sqlite(target, { mode: 'write', synchronous: 'full' });
   assertReplicaFile(copy);
+  forgetDerived(copy);
   return readState(copy).position;
 }
 

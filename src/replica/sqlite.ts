@@ -173,6 +173,17 @@ export class Sqlite {
     this.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
+  /** The same, without waiting for readers. False when they did not permit all of it. */
+  checkpointAtOnce(): boolean {
+    const timeoutMs = Number(this.value('PRAGMA busy_timeout'));
+    this.exec('PRAGMA busy_timeout = 0');
+    try {
+      return this.rows('PRAGMA wal_checkpoint(TRUNCATE)')[0]?.[0] === 0;
+    } finally {
+      this.exec(`PRAGMA busy_timeout = ${timeoutMs}`);
+    }
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

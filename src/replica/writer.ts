@@ -12,6 +12,7 @@ import {
   type SchemaChange,
   type TableRows,
 } from '../contracts/catalogue.ts';
+import type { PlacementSpec } from '../contracts/placement.ts';
 import { type Epoch, formatLsn, type Lsn, type Position, sameEpoch } from '../pg/lsn.ts';
 import type { PgoutputMessage, RelationMessage } from '../wire/pgoutput.ts';
 import { type Catalogue, type CatalogueDifference } from './catalogue.ts';
@@ -25,8 +26,10 @@ import {
   readRowCounts,
   readState,
   SAVE_CHANGED_SQL,
+  writeOwnPlacement,
   writePosition,
 } from './meta.ts';
+import { Deriver } from './placement/derive.ts';
 import { applySchemaChange, createTable } from './schema.ts';
 import { Sqlite, type SqliteOptions, type Statement } from './sqlite.ts';
 import { TableWriter } from './table-writer.ts';
@@ -90,6 +93,10 @@ export class ReplicaWriter {
   #saveChanged: Statement;
   #begin: Statement;
   #commit: Statement;
+  /** In a relay: makes the streams of placements out of what is applied. */
+  #deriver: Deriver | null = null;
+  /** A change of placement has taken rows away: what is left of them in the -wal file has to go, too. */
+  #mustWipe = false;
   /** Called after a schema change was applied (not yet flushed). */
   onSchemaChange: ((difference: CatalogueDifference) => void) | null = null;
 
@@ -130,6 +137,8 @@ export class ReplicaWriter {
     sqlite.exec(`PRAGMA journal_size_limit = ${WAL_BYTES_KEPT}`);
     sqlite.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     this.#catalogue = readCatalogue(sqlite);
+    // What a placement takes away must not stay in free pages.
+    if (this.#catalogue.server.placement !== undefined) sqlite.exec('PRAGMA secure_delete = ON');
     this.#position = readState(sqlite).position;
     this.#pendingLsn = this.#position.lsn;
     this.#counts = readRowCounts(sqlite);
@@ -199,12 +208,36 @@ export class ReplicaWriter {
     }
   }
 
+  /** From now on derives streams of placements, of those in force and of those wanted later. */
+  derive(): Deriver {
+    this.#deriver ??= new Deriver(this.#sqlite, () => this.#catalogue, this.#relations);
+    return this.#deriver;
+  }
+
+  /** See `Deriver.want`. Not inside a source transaction; commits what is to be in force at once. */
+  wantPlacements(specs: readonly PlacementSpec[]): void {
+    assert(this.#mode === 'idle', 'placements change between transactions');
+    const deriver = this.derive();
+    this.flush();
+    // What is derived is sent on as soon as it is committed: a power cut must not take it back.
+    if (specs.length > 0) this.#sqlite.exec('PRAGMA synchronous = FULL');
+    this.#ensureBegun();
+    try {
+      deriver.want(specs, this.#position.lsn);
+    } catch (error) {
+      this.rollback();
+      throw error;
+    }
+    this.flush();
+  }
+
   /** Commits rows and position. Not inside a source transaction. */
   flush(): Position {
     assert(this.#mode === 'idle', 'flush inside a source transaction');
     if (!this.#isDirty && this.#pendingLsn === this.#position.lsn) return this.#position;
     try {
       this.#ensureBegun();
+      this.#deriver?.sweep();
       for (const oid of this.#touched) this.#saveCount.run([this.#counts.get(oid) ?? 0, oid]);
       const position = formatLsn(this.#pendingLsn);
       for (const oid of this.#changed) this.#saveChanged.run([oid, position]);
@@ -221,6 +254,7 @@ export class ReplicaWriter {
     this.#pendingTransactions = 0;
     this.#pendingChanges = 0;
     this.#position = { epoch: this.#position.epoch, lsn: this.#pendingLsn };
+    if (this.#mustWipe) this.#mustWipe = !this.#sqlite.checkpointAtOnce();
     return this.#position;
   }
 
@@ -246,6 +280,7 @@ export class ReplicaWriter {
       this.#catalogue = readCatalogue(this.#sqlite);
       this.#forgetTables();
     }
+    this.#deriver?.rolledBack();
   }
 
   /** Moves the position without rows: nothing for us happened in the core up to `lsn`. Needs a `flush`. */
@@ -273,6 +308,8 @@ export class ReplicaWriter {
   close(): void {
     if (this.#sqlite.closed) return;
     if (this.#sqlite.inTransaction) this.rollback();
+    this.#deriver?.close();
+    this.#deriver = null;
     this.#sqlite.close();
   }
 
@@ -281,6 +318,24 @@ export class ReplicaWriter {
   }
 
   #apply(message: PgoutputMessage): void {
+    const deriver = this.#deriver;
+    if (deriver === null) {
+      this.#applyPlain(message);
+      return;
+    }
+    deriver.described(message);
+    if (message.tag === 'commit') {
+      if (this.#mode === 'applying') deriver.after(message);
+      this.#applyPlain(message);
+      return;
+    }
+    if (this.#mode === 'applying') deriver.before(message);
+    this.#applyPlain(message);
+    if (message.tag === 'begin' && this.#mode === 'applying') deriver.before(message);
+    else if (this.#mode === 'applying') deriver.after(message);
+  }
+
+  #applyPlain(message: PgoutputMessage): void {
     switch (message.tag) {
       case 'insert':
         if (this.#mode !== 'applying') return this.#notApplying(message.tag);
@@ -407,6 +462,11 @@ export class ReplicaWriter {
     const { created, changed } = outcome.difference;
     for (const { oid } of created) this.#hasChanged(oid);
     for (const { after } of changed) this.#hasChanged(after.oid);
+    if (change.placement !== undefined) {
+      writeOwnPlacement(this.#sqlite, this.#catalogue, change.placement);
+      this.#mustWipe = true;
+    }
+    this.#deriver?.schemaChanged(change);
     for (const oid of outcome.emptied) {
       this.#hasChanged(oid);
       if (this.#catalogue.table(oid) === undefined) {

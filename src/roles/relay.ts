@@ -16,7 +16,7 @@ import { createRelay, type RelayOptions, type RelayUpstream } from '../stream/re
 import { sessionWorld } from './core-client.ts';
 import { startReplica } from './replica.ts';
 import { runRole } from './role.ts';
-import { readSecretFile } from './secrets.ts';
+import { readSecretFile, readUsersFile } from './secrets.ts';
 import { readRoleTls, relayLogin, type RoleTls } from './tls.ts';
 import { connectionTarget } from './connection.ts';
 
@@ -67,7 +67,9 @@ function relayOptions(config: Config, clock: Clock): RelayOptions {
   const { relay } = config;
   const tls = readRoleTls('relay', relay, clock);
   const password = readSecretFile(relay.peerPasswordFile);
-  if (password === '' && !tls.certificates.acceptCertificates) {
+  const peers = readUsersFile(relay.peersFile);
+  const adminPassword = readSecretFile(relay.adminPasswordFile);
+  if (password === '' && peers.length === 0 && !tls.certificates.acceptCertificates) {
     throw new Fault('config-missing', {
       message: 'neither relay.peer_password_file nor relay.tls_ca is set: subscribers must prove who they are',
       hint: 'put a long random password into a file that only this user may read, or make certificates (`skerry certs`)',
@@ -83,12 +85,19 @@ function relayOptions(config: Config, clock: Clock): RelayOptions {
     http: { host: relay.host, port: relay.httpPort, ...server },
     upstream: upstreamOf(config, tls, password),
     auth: {
-      users: new Map([...(password === '' ? [] : [[relay.peerUser, password] as const]), [self.user, self.password]]),
+      users: new Map([
+        ...peers,
+        ...(password === '' ? [] : [[relay.peerUser, password] as const]),
+        ...(adminPassword === '' ? [] : [[relay.adminUser, adminPassword] as const]),
+        [self.user, self.password],
+      ]),
       trustLoopback: false,
       ...tls.certificates,
       ...(relay.peerNames.length === 0 ? {} : { certificateNames: new Set(relay.peerNames) }),
     },
     self,
+    admin: relay.adminUser,
+    placements: [...relay.placements].map(([name, row]) => ({ name, ...row })),
     subscribersMax: relay.subscribersMax,
     logBytesMax: relay.logBytesMax,
     logLevel: config.log.level,

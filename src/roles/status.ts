@@ -103,7 +103,7 @@ export interface WorldSecrets {
   /** postgres:// URL of the core with its password. */
   readonly coreUrl: string;
   readonly publication: string;
-  /** Basic credentials of a peer. */
+  /** Basic credentials for the relay: the administrator's, or those of a peer. */
   readonly peerHeaders: Readonly<Record<string, string>>;
 }
 
@@ -114,10 +114,13 @@ export function readWorldSecrets(dir: string): WorldSecrets {
   if (text === null)
     throw new Fault('not-running', { message: `no skerry is running in ${dir}`, hint: 'start one with `skerry up`' });
   const { core, relay } = loadConfig(GROUPS, { file: { name: file, text }, env: {}, flags: {} });
-  const password = readSecretFile(relay.peerPasswordFile);
+  // Who administrates may look at every placement.
+  const isAdmin = relay.adminPasswordFile !== '';
+  const user = isAdmin ? relay.adminUser : relay.peerUser;
+  const password = readSecretFile(isAdmin ? relay.adminPasswordFile : relay.peerPasswordFile);
   return {
     coreUrl: core.databaseUrl,
     publication: core.publication,
-    peerHeaders: { authorization: `Basic ${btoa(`${relay.peerUser}:${password}`)}` },
+    peerHeaders: { authorization: `Basic ${btoa(`${user}:${password}`)}` },
   };
 }

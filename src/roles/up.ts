@@ -45,12 +45,14 @@ import { Supervisor, type UnitEvent } from './supervisor.ts';
 import {
   describeWorld,
   edgeConfig,
+  edgePasswordFile,
   type Place,
   portMax,
   proxyConfig,
   proxyUsers,
   relayConfig,
   type World,
+  type WorldFiles,
   type WorldInput,
   worldPorts,
 } from './world.ts';
@@ -238,8 +240,7 @@ async function startRoles(
       ...(attached === null ? {} : { slot: attached.slot, publication: attached.publication }),
     },
   };
-  const peerPasswordFile = `${dir}/peer-password`;
-  ensureSecret(peerPasswordFile, () => newSecret(options.random));
+  const files = ensureWorldFiles(dir, world, options.random);
   const tls = worldTls(world);
   const start = (kind: 'proxy' | 'relay' | 'edge', place: Place, values: RoleValues, stage: number): Promise<void> => {
     const { name } = place;
@@ -263,11 +264,9 @@ async function startRoles(
     const users = proxyUsers(input.coreUrl);
     if (users !== null) writePrivate(proxyUsersFile, users);
     const replicas = async (): Promise<void> => {
-      await start('relay', world.relay, relayConfig(input, config, peerPasswordFile), STAGE.relay);
+      await start('relay', world.relay, relayConfig(input, config, files), STAGE.relay);
       await Promise.all(
-        world.edges.map((edge, index) =>
-          start('edge', edge, edgeConfig(input, config, index, peerPasswordFile), STAGE.edges),
-        ),
+        world.edges.map((edge, index) => start('edge', edge, edgeConfig(input, config, index), STAGE.edges)),
       );
     };
     await Promise.all([
@@ -278,6 +277,21 @@ async function startRoles(
     started.abort();
     await progress;
   }
+}
+
+/** Makes the passwords that are missing; each edge has one of its own, because by its name it is known who may hold what. */
+function ensureWorldFiles(dir: string, world: World, random: Random): WorldFiles {
+  const make = (): string => newSecret(random);
+  const files: WorldFiles = {
+    peerPassword: `${dir}/peer-password`,
+    peers: `${dir}/peers`,
+    adminPassword: `${dir}/admin-password`,
+  };
+  ensureSecret(files.peerPassword, make);
+  ensureSecret(files.adminPassword, make);
+  const lines = world.edges.map(({ name }) => `${name}:${ensureSecret(edgePasswordFile(dir, name), make)}`);
+  writePrivate(files.peers, `${lines.join('\n')}\n`);
+  return files;
 }
 
 type RoleValues = ReturnType<typeof relayConfig>;

@@ -56,9 +56,9 @@ export function verifyPlaces(options: VerifyWorld): VerifyPlaces {
     async holdRelay() {
       await relay(`/hold?ms=${HOLD_MS}`, 'POST', HOLD_TIMEOUT_MS);
     },
-    relayAt: async (at) =>
+    relayAt: async (at, placement) =>
       (await relay(
-        `/checksum?at=${encodeURIComponent(at)}&wait_ms=${REACH_MS}`,
+        `/checksum?at=${encodeURIComponent(at)}&wait_ms=${REACH_MS}${placement === null ? '' : `&placement=${encodeURIComponent(placement)}`}`,
         'GET',
         CHECKSUM_TIMEOUT_MS,
       )) as ChecksumReport,

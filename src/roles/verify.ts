@@ -18,8 +18,11 @@ import { type Lsn, parseLsn } from '../pg/lsn.ts';
 export interface VerifyPlaces {
   /** Stops the relay's replica where it is. */
   holdRelay(): Promise<void>;
-  /** Moves it forward to `at` and sums it up there. Rejects with Fault `position-passed` when it is beyond. */
-  relayAt(at: string): Promise<ChecksumReport>;
+  /**
+   * Moves it forward to `at` and sums it up there, as far as a placement holds it (null: all). Rejects with Fault
+   * `position-passed` when it is beyond.
+   */
+  relayAt(at: string, placement: string | null): Promise<ChecksumReport>;
   releaseRelay(): Promise<void>;
   /** The core and the edges: each answers with the position that its sums belong to. */
   readonly others: readonly { readonly name: string; ask(): Promise<ChecksumReport> }[];
@@ -36,6 +39,8 @@ export interface TableComparison {
 export interface PlaceComparison {
   readonly name: string;
   readonly position: string;
+  /** Name of the placement that both were restricted to; absent: everything. */
+  readonly placement?: string;
   readonly equal: boolean;
   readonly tables: readonly TableComparison[];
 }
@@ -62,7 +67,9 @@ export async function verifyOnce(places: VerifyPlaces, clock: Clock): Promise<Ve
       waiting = waiting.toSorted((a, b) => compareLsn(a.lsn, b.lsn));
       const next = waiting.shift() as Answer;
       const found: ChecksumReport | null =
-        relay?.position === next.report.position ? relay : await relayAt(places, next.report.position);
+        relay?.position === next.report.position && relay.placement === next.report.placement
+          ? relay
+          : await relayAt(places, next.report.position, next.report.placement ?? null);
       if (found === null) {
         waiting.push(await askLater(next, deadline, clock));
         continue;
@@ -130,9 +137,9 @@ async function ask(place: VerifyPlaces['others'][number]): Promise<Answer> {
 }
 
 /** Null when the relay's replica was past `at` already when it was held: whoever answered for `at` lags and is to be asked again. */
-async function relayAt(places: VerifyPlaces, at: string): Promise<ChecksumReport | null> {
+async function relayAt(places: VerifyPlaces, at: string, placement: string | null): Promise<ChecksumReport | null> {
   try {
-    return await places.relayAt(at);
+    return await places.relayAt(at, placement);
   } catch (error) {
     if (error instanceof Fault && error.code === 'position-passed') return null;
     throw error;
@@ -177,7 +184,9 @@ function comparePlace(report: ChecksumReport, relay: ChecksumReport): PlaceCompa
       equal: a !== undefined && b !== undefined && a.rows === b.rows && a.sum === b.sum,
     };
   });
-  return { name: report.name, position: report.position, equal: tables.every((table) => table.equal), tables };
+  const { name, position, placement } = report;
+  const equal = tables.every((table) => table.equal);
+  return { name, position, ...(placement === undefined ? {} : { placement }), equal, tables };
 }
 
 function compareLsn(a: Lsn, b: Lsn): number {

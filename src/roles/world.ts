@@ -119,8 +119,11 @@ export function describeWorld(input: WorldInput): World {
   };
 }
 
-/** Name that edges and relays authenticate with at a relay. */
+/** Name that relays and verify authenticate with at a relay. */
 const PEER_USER = 'skerry';
+
+/** Who may change placements. */
+const ADMIN_USER = 'admin';
 
 type Values = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
@@ -169,8 +172,21 @@ export function proxyUsers(coreUrl: string): string | null {
   return password === null ? null : `${quoted(user)} ${quoted(password.reveal())}\n`;
 }
 
+/** Files with secrets that the roles of a world share, each for its owner only. */
+export interface WorldFiles {
+  readonly peerPassword: string;
+  /** `user:password` of each edge. */
+  readonly peers: string;
+  readonly adminPassword: string;
+}
+
+/** File with the password of one edge. */
+export function edgePasswordFile(dir: string, name: string): string {
+  return `${dir}/${name}-password`;
+}
+
 /** What the relay's configuration file holds. */
-export function relayConfig(input: WorldInput, config: Config, peerPasswordFile: string): Values {
+export function relayConfig(input: WorldInput, config: Config, files: WorldFiles): Values {
   return {
     log: { level: config.log.level, format: 'text' },
     core: { ...config.core, databaseUrl: input.coreUrl },
@@ -182,7 +198,10 @@ export function relayConfig(input: WorldInput, config: Config, peerPasswordFile:
       port: input.ports.relay,
       httpPort: input.ports.relayHttp,
       peerUser: PEER_USER,
-      peerPasswordFile,
+      peerPasswordFile: files.peerPassword,
+      peersFile: files.peers,
+      adminUser: ADMIN_USER,
+      adminPasswordFile: files.adminPassword,
       ...tlsFiles(input, 'relay'),
       ephemeral: config.up.ephemeral,
     },
@@ -190,7 +209,7 @@ export function relayConfig(input: WorldInput, config: Config, peerPasswordFile:
 }
 
 /** What the configuration file of edge `index` holds. */
-export function edgeConfig(input: WorldInput, config: Config, index: number, peerPasswordFile: string): Values {
+export function edgeConfig(input: WorldInput, config: Config, index: number): Values {
   const port = input.ports.edges[index];
   if (port === undefined) throw new Error(`no edge ${index}`);
   const name = `edge-${index}`;
@@ -206,9 +225,9 @@ export function edgeConfig(input: WorldInput, config: Config, index: number, pee
       httpPort: port.http,
       upstreamUrl: `postgres://127.0.0.1:${input.ports.relay}/${encodeURIComponent(parseConnectionString(input.coreUrl).database)}`,
       upstreamHttpUrl: `${input.certsDir === null ? 'http' : 'https'}://127.0.0.1:${input.ports.relayHttp}`,
-      peerUser: PEER_USER,
-      // With a certificate of its own an edge needs no shared password.
-      peerPasswordFile: input.certsDir === null ? peerPasswordFile : '',
+      // Under a name of its own, by which placements know it.
+      peerUser: name,
+      peerPasswordFile: input.certsDir === null ? edgePasswordFile(input.dir, name) : '',
       ...tlsFiles(input, name),
       // Said in the file, not a default: on one machine, for one person, on loopback only (I11).
       clientAuth: 'trust-loopback',

@@ -55,7 +55,9 @@ export function admissionBy(rules: AdmissionRules): Admit {
     if (request.isLoopback && rules.trustLoopback) return { method: 'trust' };
     if (rules.requireTls && request.tls === null && !request.isLoopback)
       return { method: 'refuse', error: TLS_REQUIRED };
-    if (certificateProves(rules, request.tls, request.user)) return { method: 'certificate' };
+    // Nobody else's certificate is ours, whatever its name.
+    const isInternal = rules.internalUsers?.has(request.user) === true;
+    if (!isInternal && certificateProves(rules, request.tls, request.user)) return { method: 'certificate' };
     const verifier = rules.verifiers.get(request.user) ?? null;
     const problem = certificateProblem(rules, request, verifier !== null);
     if (problem !== null) return { method: 'refuse', error: problem };

@@ -53,6 +53,13 @@ export class HttpAccess {
     return refused(401, 'user and password of a peer are needed', { 'www-authenticate': 'Basic realm="skerry"' });
   }
 
+  /** Who asks, by certificate or password; null when he has proved nothing. Decides what he is given, not whether. */
+  async identity(request: Request, peer: HttpPeer): Promise<string | null> {
+    if (this.#hasCertificate(peer)) return peer.tls?.peerName ?? null;
+    const user = userOf(request);
+    return user !== null && (await this.#knowsPassword(request)) ? user : null;
+  }
+
   #hasCertificate(peer: HttpPeer): boolean {
     return peer.tls !== null && certificateProves(this.#rules, peer.tls, peer.tls.peerName);
   }
@@ -75,6 +82,11 @@ export class HttpAccess {
     if (this.#known.size < PASSWORDS_KNOWN_MAX) this.#known.add(key);
     return true;
   }
+}
+
+function userOf(request: Request): string | null {
+  const encoded = /^Basic ([A-Za-z0-9+/=]+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+  return encoded === undefined ? null : (Buffer.from(encoded, 'base64').toString().split(':')[0] ?? null);
 }
 
 function refused(status: number, error: string, headers: Record<string, string>): Response {

@@ -12,6 +12,16 @@ export function positionNotInLog(asked: Lsn, start: Lsn): Fault {
   });
 }
 
+/** What a subscriber has is not what it is to be sent from now on. */
+export function otherPlacement(has: string, needs: string): Fault {
+  const name = (history: string): string => (history === '' ? 'everything' : `placement ${history}`);
+  return new Fault('placement-changed', {
+    message: `the subscriber holds ${name(has)} and is to hold ${name(needs)}`,
+    hint: "take a snapshot from this relay's HTTP port and go on from there",
+    sqlstate: '58P01',
+  });
+}
+
 /** A subscriber says it has more than its upstream ever had: its state belongs to another history. */
 export function positionAhead(asked: Lsn, end: Lsn): Fault {
   return new Fault('position-ahead', {

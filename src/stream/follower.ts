@@ -10,12 +10,15 @@ import type { Http } from '../base/http.ts';
 import type { Packer } from '../base/pack.ts';
 import { type Service, sleepQuietly } from '../base/service.ts';
 import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
-import type { ReplicaOptions } from '../contracts/replica-control.ts';
+import type { PlacementSpec } from '../contracts/placement.ts';
+import type { PlacementReport, ReplicaOptions } from '../contracts/replica-control.ts';
 import type { ReplicaState } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
 import { formatLsn, formatPosition, type Lsn, LSN_ZERO, type Position } from '../pg/lsn.ts';
 import { checksumTable } from '../replica/checksum.ts';
-import { isStored } from '../replica/layout.ts';
+import { isStored, type TableLayout, tableLayout } from '../replica/layout.ts';
+import { heldSql, resolvePlacement } from '../replica/placement/placement.ts';
+import { placementInForce, writePlacedSnapshot } from '../replica/placement/snapshot.ts';
 import { ReplicaReader } from '../replica/reader.ts';
 import { writeSnapshot } from '../replica/snapshot.ts';
 import { ReplicaWriter } from '../replica/writer.ts';
@@ -103,6 +106,10 @@ export class Follower implements Service {
   /** Commit LSN of the transaction that waits at the gate, and how to let it through. */
   #blocked: { readonly finalLsn: Lsn; readonly open: () => void } | null = null;
   #moved: (() => void)[] = [];
+  /** What is to be derived; null where nothing ever is. */
+  #placements: readonly PlacementSpec[] | null;
+  /** It changed while a transaction was being applied. */
+  #placementsChanged = false;
 
   /** Called after each change; the state is replaced as a whole. */
   onState: (state: ReplicaState) => void = () => {};
@@ -117,6 +124,7 @@ export class Follower implements Service {
       serverMajorMin: 0,
     };
     this.#backoff = new Backoff(deps.random, RECONNECT);
+    this.#placements = options.placements ?? null;
     this.#snapshotBackoff = new Backoff(deps.random, SNAPSHOT_AGAIN);
   }
 
@@ -195,6 +203,7 @@ export class Follower implements Service {
       return false;
     }
     this.#covered = this.#writer.position.lsn;
+    this.#wantPlacements(this.#writer);
     this.#setState({
       reason: 'the replica is open, the upstream not yet connected',
       state: 'lost',
@@ -251,6 +260,7 @@ export class Follower implements Service {
       publications: [this.#options.publication],
       protocolVersion: 1,
       streaming: false,
+      history: writer.catalogue.server.placement?.history ?? '',
     } as const;
     this.#deps.log.info('replica.following', {
       message: `following ${identity.epoch.systemId}/${identity.epoch.timeline} after ${formatLsn(start.from)}`,
@@ -317,7 +327,9 @@ export class Follower implements Service {
         if (!writer.isInTransaction) this.#commit(writer, upstreamPosition);
         const mayPause = batchMessages > 0 && batchMessages <= LAZY_MESSAGES_MAX;
         batchMessages = 0;
-        return lazyMs > 0 && mayPause ? this.#deps.clock.sleep(lazyMs) : null;
+        // What placements are sent comes from here: then it hurries.
+        const isLazy = lazyMs > 0 && (this.#placements?.length ?? 0) === 0;
+        return isLazy && mayPause ? this.#deps.clock.sleep(lazyMs) : null;
       },
       positions: (): StreamPositions => {
         const flushed = max(writer.position.lsn, writer.pendingTransactions === 0 ? this.#covered : LSN_ZERO);
@@ -329,6 +341,7 @@ export class Follower implements Service {
   /** Commits what is applied and tells it. Called often; does nothing when nothing changed. */
   #commit(writer: ReplicaWriter, upstreamPosition: Lsn): void {
     if (writer.isInTransaction) return;
+    if (this.#placementsChanged) this.#wantPlacements(writer);
     if (writer.pendingTransactions > 0) {
       writer.flush();
       if (this.#isSnapshotUnproven) {
@@ -405,18 +418,23 @@ export class Follower implements Service {
   }
 
   /** See `ReplicaControl.checksum`. */
-  async checksum(at: Lsn | null, waitMs: number, signal?: AbortSignal): Promise<ChecksumReport> {
+  async checksum(
+    at: Lsn | null,
+    waitMs: number,
+    placement: string | null,
+    signal?: AbortSignal,
+  ): Promise<ChecksumReport> {
     if (at !== null) await this.#reach(at, waitMs);
     const reader = this.#snapshotReader();
+    // Where a placement leaves out what happened last, only keepalives move the position.
+    const covered = at ?? this.#covered;
     const temporary = this.#gate?.temporary === true;
     if (temporary) this.release();
     try {
       const { position } = reader.state();
       const tables = [];
-      for (const image of [...reader.catalogue().tables()].filter(isStored)) {
-        const layout = reader.layout(image.oid);
-        if (layout === null) continue;
-        const steps = checksumTable(reader.sqlite, layout, this.#deps.crypto);
+      for (const { layout, where } of checkedTables(reader, placement)) {
+        const steps = checksumTable(reader.sqlite, layout, this.#deps.crypto, where);
         for (;;) {
           const step = steps.next();
           if (step.done === true) {
@@ -431,7 +449,8 @@ export class Follower implements Service {
       return {
         name: this.#options.name,
         epoch: position.epoch,
-        position: formatLsn(max(position.lsn, at ?? LSN_ZERO)),
+        position: formatLsn(max(position.lsn, covered)),
+        ...placementOfReport(reader, placement),
         tables,
       };
     } finally {
@@ -441,9 +460,40 @@ export class Follower implements Service {
   }
 
   /** Writes a copy of the replica. Blocks this thread while it writes. */
-  snapshot(target: string): Position {
+  snapshot(target: string, placement: string | null): Position {
     if (this.#writer === null) throw notYet(this.#state);
+    if (placement !== null) return writePlacedSnapshot(this.#options.path, target, placement);
     return writeSnapshot(this.#options.path, target);
+  }
+
+  // Placements, in a relay.
+
+  setPlacements(specs: readonly PlacementSpec[]): PlacementReport {
+    this.#placements = specs;
+    this.#placementsChanged = true;
+    if (this.#writer !== null && !this.#writer.isInTransaction) this.#wantPlacements(this.#writer);
+    return this.placements();
+  }
+
+  placements(): PlacementReport {
+    if (this.#writer === null || this.#placements === null) throw notYet(this.#state);
+    const deriver = this.#writer.derive();
+    return {
+      inForce: deriver.inForce,
+      isWaiting: deriver.isWaiting || this.#placementsChanged,
+      problems: Object.fromEntries(deriver.problems),
+    };
+  }
+
+  derivedDurable(id: number): void {
+    if (this.#placements !== null) this.#writer?.derive().consumed(id);
+  }
+
+  #wantPlacements(writer: ReplicaWriter): void {
+    this.#placementsChanged = false;
+    if (this.#placements === null) return;
+    writer.wantPlacements(this.#placements);
+    this.#setState({});
   }
 
   #snapshotReader(): ReplicaReader {
@@ -475,6 +525,29 @@ export class Follower implements Service {
     }
     if (passed()) throw positionPassed(at, this.#writer?.position.lsn ?? LSN_ZERO);
   }
+}
+
+/** The tables to sum up, with SQL of the rows that count. */
+function checkedTables(
+  reader: ReplicaReader,
+  placement: string | null,
+): { readonly layout: TableLayout; readonly where: string }[] {
+  const catalogue = reader.catalogue();
+  if (placement === null) {
+    return [...catalogue.tables()]
+      .filter(isStored)
+      .map((image) => ({ layout: tableLayout(image, catalogue), where: '1' }));
+  }
+  const { spec } = placementInForce(reader.sqlite, placement);
+  return [...resolvePlacement(spec, catalogue).held.values()].map((held) => ({
+    layout: tableLayout(held.image, catalogue),
+    where: heldSql(held, catalogue),
+  }));
+}
+
+function placementOfReport(reader: ReplicaReader, asked: string | null): { readonly placement?: string } {
+  const placement = asked ?? reader.catalogue().server.placement?.name;
+  return placement === undefined ? {} : { placement };
 }
 
 function isRepeated(seen: Map<number, Buffer>, buffer: Buffer, start: number, end: number): boolean {

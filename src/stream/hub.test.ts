@@ -184,6 +184,8 @@ for (const [name, ringBytesMax] of [
         outlet.subscription = new Subscription(all.hub, nodeDisk, outlet, {
           name: String(outlets.length),
           remoteAddress: '',
+          identity: 'peer',
+          placement: null,
           from,
           messages,
         });
@@ -244,6 +246,8 @@ test('many subscribers that keep up share the bytes of each batch', async () => 
     new Subscription(all.hub, nodeDisk, outlet, {
       name: String(index),
       remoteAddress: '',
+      identity: 'peer',
+      placement: null,
       from: 0n,
       messages: true,
     }).start();

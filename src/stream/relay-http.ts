@@ -2,11 +2,16 @@
 //   GET  /healthz                 200 while subscribers can be served, else 503
 //   GET  /status                  RoleStatus
 //   GET  /metrics                 Prometheus text
-//   GET  /snapshot                the replica as one packed file at a known position; ranges, ETag, SHA-256
+//   GET  /snapshot                what the peer's placement holds of the replica as one packed file at a known position; ranges, ETag, SHA-256
 //   GET  /checksum[?at=LSN]       checksums of all tables, at exactly that position
 //   POST /hold[?ms=N]             the replica stands still for a while (for /checksum at positions yet to come)
 //   POST /release
-// The last four need what the replication port needs, the peer's password (Basic) or its certificate; /status and /metrics too,
+//   GET  /placements              what is wanted and what is in force
+//   PUT  /placements/NAME         sets a placement (JSON of PlacementSpec); ?force=1 although some of its tables do not fit
+//   POST /placements/NAME/check   says what would be wrong with it
+//   DELETE /placements/NAME
+// /placements is the administrator's alone. `?placement=NAME` at /checksum is, too; others are given what is theirs.
+// /snapshot, /checksum, /hold and /release need what the replication port needs, the peer's password (Basic) or its certificate; /status and /metrics too,
 // from other machines.
 
 import type { Clock } from '../base/clock.ts';
@@ -19,11 +24,13 @@ import type { RoleStatus } from '../contracts/health.ts';
 import type { ReplicaControl } from '../contracts/replica-control.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { formatLsn, parseLsn, type Position } from '../pg/lsn.ts';
+import { formatLsn, type Lsn, parseLsn, type Position } from '../pg/lsn.ts';
 import { HttpAccess } from '../session/http-access.ts';
 import type { CertificateRules } from '../session/admission.ts';
 import type { ScramVerifier } from '../session/scram.ts';
+import type { PlacementSpec } from '../contracts/placement.ts';
 import type { Hub } from './hub.ts';
+import type { View } from './placements.ts';
 import type { RelayState } from './relay-state.ts';
 
 export interface RelayHttpDeps {
@@ -40,6 +47,8 @@ export interface RelayHttpOptions extends CertificateRules {
   readonly directory: string;
   readonly verifiers: ReadonlyMap<string, ScramVerifier>;
   readonly trustLoopback: boolean;
+  /** Who may change placements; nobody when not given. */
+  readonly admin?: string;
   readonly status: () => RoleStatus;
   readonly replica: () => ReplicaControl | null;
 }
@@ -50,6 +59,8 @@ interface Snapshot extends PackedFile {
   readonly tag: string;
   readonly madeAtMs: number;
   readonly hub: Hub;
+  /** Of which history its rows are. */
+  readonly history: string;
 }
 
 /** A snapshot is offered again while it is younger than this: a herd of new edges costs one export. */
@@ -63,8 +74,9 @@ export class RelayHttp {
   readonly #state: RelayState;
   readonly #options: RelayHttpOptions;
   readonly #access: HttpAccess;
-  #snapshot: Snapshot | null = null;
-  #making: Promise<Snapshot> | null = null;
+  /** The newest of each history. */
+  readonly #snapshots = new Map<string, Snapshot>();
+  readonly #making = new Map<string, Promise<Snapshot>>();
   #made = 0;
 
   constructor(deps: RelayHttpDeps, state: RelayState, options: RelayHttpOptions) {
@@ -91,17 +103,23 @@ export class RelayHttp {
           });
         case 'GET /snapshot':
         case 'HEAD /snapshot':
-          return await this.#sendSnapshot(request);
+          return await this.#sendSnapshot(request, this.#state.viewOf(await this.#access.identity(request, peer)));
         case 'GET /checksum':
-          return await this.#checksum(url);
+          return await this.#checksum(url, await this.#access.identity(request, peer));
         case 'POST /hold': {
+          this.#mustSeeAll(await this.#access.identity(request, peer));
           const forMs = Math.min(HOLD_MAX_MS, wholeNumber(url.searchParams.get('ms'), HOLD_MAX_MS / 6));
           return Response.json({ position: formatLsn(await this.#replica().hold(forMs)), forMs });
         }
         case 'POST /release':
+          this.#mustSeeAll(await this.#access.identity(request, peer));
           this.#replica().release();
           return Response.json({});
         default:
+          if (/^\/placements(\/|$)/.test(url.pathname)) {
+            this.#mustBeAdmin(await this.#access.identity(request, peer));
+            return await this.#placements(request, url);
+          }
           return Response.json({ error: `nothing is at ${route}` }, { status: 404 });
       }
     } catch (error) {
@@ -123,16 +141,50 @@ export class RelayHttp {
     return replica;
   }
 
-  async #checksum(url: URL): Promise<Response> {
+  /** Holding it back concerns everybody: only for those who are sent everything, and the administrator. */
+  #mustSeeAll(identity: string | null): void {
+    if (identity !== null && identity === this.#options.admin) return;
+    if (this.#state.viewOf(identity).placement !== null) throw forbidden('a PoP with a placement may not do this');
+  }
+
+  #mustBeAdmin(identity: string | null): void {
+    if (identity !== null && identity === this.#options.admin) return;
+    throw forbidden('placements are shown to and changed by the administrator only (relay.admin_password_file)');
+  }
+
+  async #placements(request: Request, url: URL): Promise<Response> {
+    const { placements } = this.#state;
+    const found = /^\/placements\/([^/]+)(\/check)?$/.exec(url.pathname);
+    if (found === null) {
+      if (request.method !== 'GET' || url.pathname !== '/placements') return methodRefused();
+      const report = await placements.report();
+      const specs = placements.specs.map((spec) => ({ ...spec, configured: placements.isConfigured(spec.name) }));
+      return Response.json({ placements: specs, ...report });
+    }
+    const name = decodeURIComponent(found[1] as string);
+    const isCheck = found[2] !== undefined;
+    if (request.method === 'DELETE' && !isCheck) return Response.json(await placements.remove(name));
+    if (request.method !== (isCheck ? 'POST' : 'PUT')) return methodRefused();
+    const spec = specOf(name, await request.text());
+    if (isCheck) return Response.json({ problems: placements.check(spec) });
+    return Response.json(await placements.set(spec, { force: url.searchParams.get('force') === '1' }));
+  }
+
+  async #checksum(url: URL, identity: string | null): Promise<Response> {
     const at = url.searchParams.get('at');
     const waitMs = Math.min(HOLD_MAX_MS, wholeNumber(url.searchParams.get('wait_ms'), CHECKSUM_WAIT_MS));
-    return Response.json(await this.#replica().checksum(at === null ? null : parseLsn(at), waitMs));
+    const asked = url.searchParams.get('placement');
+    if (asked !== null && asked !== '') this.#mustBeAdmin(identity);
+    const isAdmin = identity !== null && identity === this.#options.admin;
+    const own = isAdmin ? null : this.#state.viewOf(identity).placement;
+    const placement = asked === null || asked === '' ? own : asked;
+    return Response.json(await this.#replica().checksum(at === null ? null : parseLsn(at), waitMs, placement));
   }
 
   // Snapshots.
 
-  async #sendSnapshot(request: Request): Promise<Response> {
-    const snapshot = await this.#currentSnapshot(request);
+  async #sendSnapshot(request: Request, view: View): Promise<Response> {
+    const snapshot = await this.#currentSnapshot(request, view);
     const { epoch, lsn } = snapshot.position;
     const headers = new Headers({
       'content-type': 'application/zstd',
@@ -173,33 +225,46 @@ export class RelayHttp {
   }
 
   /** The newest one, or the one that the request goes on with. Concurrent requests share one export. */
-  async #currentSnapshot(request: Request): Promise<Snapshot> {
-    const { hub } = this.#state.must();
-    const snapshot = this.#snapshot;
+  async #currentSnapshot(request: Request, view: View): Promise<Snapshot> {
+    const { hub, history } = view;
+    const snapshot = this.#snapshots.get(history);
     // One of an earlier copy is of another history, whatever its position says.
-    if (snapshot !== null && snapshot.hub === hub && snapshot.position.lsn >= hub.log.startLsn) {
+    if (
+      snapshot !== undefined &&
+      snapshot.hub === hub &&
+      snapshot.position.lsn >= max(hub.log.startLsn, view.allowedFrom)
+    ) {
       const age = this.#deps.clock.now() - snapshot.madeAtMs;
       const goesOn = request.headers.get('if-range') === snapshot.tag;
       if (goesOn || age < SNAPSHOT_AGE_MAX_MS) return snapshot;
     }
-    this.#making ??= this.#make(hub).finally(() => {
-      this.#making = null;
-    });
-    return await this.#making;
+    let making = this.#making.get(history);
+    if (making === undefined) {
+      making = this.#make(view).finally(() => this.#making.delete(history));
+      this.#making.set(history, making);
+    }
+    const made = await making;
+    // The placement has lost something while it was written.
+    return made.position.lsn < view.allowedFrom ? this.#currentSnapshot(request, view) : made;
   }
 
-  async #make(hub: Hub): Promise<Snapshot> {
+  #isServed(snapshot: Snapshot): boolean {
+    return [...this.#state.placements.histories].includes(snapshot.history);
+  }
+
+  async #make({ hub, history, placement }: View): Promise<Snapshot> {
     const { disk, packer, clock, log } = this.#deps;
     const { directory } = this.#options;
     const startedAtMs = clock.now();
     this.#made += 1;
-    const plain = `${directory}/${this.#made}.sqlite`;
-    const path = `${directory}/${this.#made}.zst`;
+    const number = this.#made;
+    const plain = `${directory}/${number}.sqlite`;
+    const path = `${directory}/${number}.zst`;
     await disk.makeDirectory(directory);
     await disk.remove(plain);
     await disk.remove(path);
     try {
-      const position = await this.#replica().snapshot(plain);
+      const position = await this.#replica().snapshot(plain, placement);
       const packed = await packer.pack(plain, path);
       const snapshot = {
         ...packed,
@@ -208,10 +273,13 @@ export class RelayHttp {
         tag: `"${packed.sha256.slice(0, 32)}"`,
         madeAtMs: clock.now(),
         hub,
+        history,
       };
-      const old = this.#snapshot;
-      this.#snapshot = snapshot;
-      if (old !== null) await disk.remove(old.path);
+      // Also those of placements that are gone.
+      const old = [...this.#snapshots.values()].filter((one) => one.history === history || !this.#isServed(one));
+      for (const one of old) this.#snapshots.delete(one.history);
+      this.#snapshots.set(history, snapshot);
+      for (const one of old) await disk.remove(one.path);
       log.info('relay.snapshot', {
         message: `made a snapshot at ${formatLsn(position.lsn)}, ${packed.bytes} bytes, in ${Math.round(clock.now() - startedAtMs)} ms`,
       });
@@ -223,6 +291,43 @@ export class RelayHttp {
       await disk.remove(plain);
     }
   }
+}
+
+function max(a: Lsn, b: Lsn): Lsn {
+  return a > b ? a : b;
+}
+
+function methodRefused(): Response {
+  return Response.json(
+    { error: 'GET /placements, PUT or DELETE /placements/NAME, POST /placements/NAME/check' },
+    { status: 405 },
+  );
+}
+
+/** The body of a request as a placement; its lists are looked at here, their contents by whoever takes it. */
+function specOf(name: string, text: string): PlacementSpec {
+  const refuse = (): never => {
+    throw new Fault('placement-invalid', {
+      message:
+        'expected JSON: {"pops": ["…"], "tables": ["schema.table (column) WHERE …"], "forward": "allow" or "never"}',
+      sqlstate: '22023',
+    });
+  };
+  let body: { pops?: unknown; tables?: unknown; forward?: unknown };
+  try {
+    body = JSON.parse(text) as typeof body;
+  } catch {
+    return refuse();
+  }
+  const texts = (value: unknown): string[] =>
+    Array.isArray(value) && value.every((one) => typeof one === 'string') ? (value as string[]) : refuse();
+  const { pops, tables, forward = 'allow' } = body ?? refuse();
+  if (forward !== 'allow' && forward !== 'never') return refuse();
+  return { name, pops: texts(pops), tables: texts(tables), forward };
+}
+
+function forbidden(message: string): Fault {
+  return new Fault('forbidden', { message, sqlstate: '42501' });
 }
 
 const OPEN_TO_ALL = new Set(['GET /healthz']);
@@ -251,10 +356,19 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'position-passed': 409,
   'position-not-reached': 504,
   'parameter-invalid': 400,
+  'placement-invalid': 422,
+  'placement-configured': 409,
+  'placement-missing': 404,
+  'placement-none': 403,
+  forbidden: 403,
   'lsn-invalid': 400,
 };
 
 function errorResponse(error: unknown): Response {
   const code = error instanceof Fault ? error.code : 'internal';
-  return Response.json({ error: describeError(error), code }, { status: STATUS_OF_CODE[code] ?? 500 });
+  const hint = error instanceof Fault ? error.hint : undefined;
+  return Response.json(
+    { error: describeError(error), code, ...(hint === undefined ? {} : { hint }) },
+    { status: STATUS_OF_CODE[code] ?? 500 },
+  );
 }

@@ -28,6 +28,8 @@ export function durablePosition(copies: readonly { readonly durableLsn: Lsn }[])
 export interface HubFeederOptions {
   readonly spoolDirectory: string;
   readonly publication: string;
+  /** See MARK_EVERY_MS. */
+  readonly markEveryMs?: number;
   /** See `AssemblerSink.relationChanged`. */
   readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
 }
@@ -42,6 +44,7 @@ export class HubFeeder implements StreamReceiver {
   readonly #clock: Clock;
   readonly #assembler: Assembler;
   #upstreamLsn: Lsn;
+  readonly #markEveryMs: number;
   #idleLsn: Lsn = 0n;
   #markTimer: Disposable | null = null;
   /** Where the stream was when it was last looked at for marks: elsewhere now, transactions have come. */
@@ -64,6 +67,7 @@ export class HubFeeder implements StreamReceiver {
     this.#clock = deps.clock;
     this.#upstreamLsn = hub.endLsn;
     this.#lookedLsn = hub.endLsn;
+    this.#markEveryMs = options.markEveryMs ?? MARK_EVERY_MS;
     const sink: AssemblerSink = {
       record: (record) => hub.record(record),
       adoptBig: (path, endLsn, bytes) => hub.log.adoptBig(path, endLsn, bytes),
@@ -116,7 +120,7 @@ export class HubFeeder implements StreamReceiver {
   /** Looks after a while whether a transaction has passed `lsn` on. */
   #markLater(lsn: Lsn): void {
     this.#lookedLsn = this.#assembler.position;
-    this.#markTimer = this.#clock.after(MARK_EVERY_MS, () => {
+    this.#markTimer = this.#clock.after(this.#markEveryMs, () => {
       this.#markTimer = null;
       if (!this.#assembler.idle) return;
       if (this.#assembler.position < lsn || this.#assembler.position === this.#lookedLsn) {

@@ -15,6 +15,7 @@ import type { Listener, Net, TlsServerOptions } from '../base/net.ts';
 import type { Packer } from '../base/pack.ts';
 import { loop, type Service, sleepQuietly } from '../base/service.ts';
 import type { RoleStatus } from '../contracts/health.ts';
+import type { PlacementSpec } from '../contracts/placement.ts';
 import type { ReplicaControl, ReplicaOptions } from '../contracts/replica-control.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -41,6 +42,7 @@ import { epochChanged } from './faults.ts';
 import { Hub, HUB_DEFAULTS } from './hub.ts';
 import { RelayHttp } from './relay-http.ts';
 import { type LogOrigin, RELAY_LOG_DEFAULTS, RelayLog, type RelayLogOptions } from './relay-log/log.ts';
+import { Placements } from './placements.ts';
 import { HubFeeder } from './relay-source.ts';
 import { RelayState } from './relay-state.ts';
 import { openWalsender } from './serve.ts';
@@ -102,6 +104,10 @@ export interface RelayOptions {
   readonly subscribersMax: number;
   readonly logBytesMax: number;
   readonly logLevel: ReplicaOptions['logLevel'];
+  /** Who is sent what, from the configuration file; more may be set over HTTP by `admin`. */
+  readonly placements?: readonly PlacementSpec[];
+  /** Who may change placements; one of `auth.users`. Nobody may when not given. */
+  readonly admin?: string;
 }
 
 const RECONNECT = { firstMs: 100, maxMs: 10_000 } as const;
@@ -177,7 +183,15 @@ export class Relay implements Service {
       await disk.remove(`${directory}/snapshots`);
       await disk.makeDirectory(`${directory}/snapshots`);
       const slots = await Slots.open(disk, `${directory}/slots.json`);
-      const state = new RelayState({ ...this.#deps, log: this.#log }, slots, this.#options.upstream.publication);
+      const placements = this.#makePlacements();
+      await placements.load();
+      const state = new RelayState(
+        { ...this.#deps, log: this.#log },
+        slots,
+        this.#options.upstream.publication,
+        placements,
+        this.#options.self.user,
+      );
       this.#state = state;
       await this.#readMeta();
       const verifiers = await verifiersOf(this.#deps, this.#options.auth.users);
@@ -232,6 +246,8 @@ export class Relay implements Service {
         position: formatLsn(one.confirmedLsn),
         lagBytes: Number(hub !== undefined && hub.endLsn > one.confirmedLsn ? hub.endLsn - one.confirmedLsn : LSN_ZERO),
         mode: one.mode,
+        identity: one.identity,
+        ...(one.placement === null ? {} : { placement: one.placement }),
       })),
     };
   }
@@ -281,6 +297,7 @@ export class Relay implements Service {
       ...auth,
       directory: `${directory}/snapshots`,
       verifiers,
+      ...(this.#options.admin === undefined ? {} : { admin: this.#options.admin }),
       status: () => this.status(),
       replica: () => this.#current?.replica ?? null,
     });
@@ -322,11 +339,15 @@ export class Relay implements Service {
   }
 
   get #logOptions(): RelayLogOptions {
-    const { logBytesMax, directory } = this.#options;
+    return this.#logOptionsIn(`${this.#options.directory}/log`);
+  }
+
+  #logOptionsIn(directory: string): RelayLogOptions {
+    const { logBytesMax } = this.#options;
     const { retention } = RELAY_LOG_DEFAULTS;
     return {
       ...RELAY_LOG_DEFAULTS,
-      directory: `${directory}/log`,
+      directory,
       retention: { bytesMin: Math.min(retention.bytesMin, logBytesMax), bytesMax: logBytesMax },
     };
   }
@@ -397,10 +418,13 @@ export class Relay implements Service {
     };
     state.facts = facts;
     const logging = log.run(ending.signal);
-    const replica = this.#deps.startReplica(this.#replicaOptions());
+    const replica = this.#deps.startReplica(this.#replicaOptions(state.placements.restricted));
     const serving: Serving = { log, hub, replica };
     this.#current = serving;
-    this.#serving.resolve();
+    const { placements } = state;
+    const placing = placements.start(hub, replica, this.#replicaPath);
+    // Nobody is served before it is known who may have what.
+    void placing.then(() => this.#serving.resolve()).catch(() => {});
     log.onDurable = () => hub.flush();
     const housekeeping = loop({ everyMs: HOUSEKEEPING_EVERY_MS, clock: this.#deps.clock, signal: ending.signal }, () =>
       this.#keepHouse(state, log).catch((error: unknown) => this.#houseFailed(error)),
@@ -417,8 +441,12 @@ export class Relay implements Service {
       hub.onDamaged = (error) => reject(new CopyNeeded(error.message));
     });
     try {
+      await Promise.race([placing, unusable]);
+      const misplaced = new Promise<never>((_resolve, reject) => {
+        placements.onBroken = reject;
+      });
       const source = this.#source(state, serving, backoff, sourceEnding.signal);
-      await Promise.race([source, logging, housekeeping, unusable, damaged]);
+      await Promise.race([source, logging, housekeeping, unusable, damaged, misplaced]);
       return null;
     } catch (error) {
       if (!(error instanceof CopyNeeded)) throw error;
@@ -427,6 +455,7 @@ export class Relay implements Service {
         state.disconnectAll(copyTaken(error.message));
         state.facts = null;
         stop();
+        await placements.stop();
         await replica.stop();
         await Promise.allSettled([logging, housekeeping]);
       };
@@ -444,13 +473,14 @@ export class Relay implements Service {
       // Nobody may stay attached to what is not fed any more.
       state.facts = null;
       state.disconnectAll(signal.aborted ? shuttingDown() : servingAgain());
+      await placements.stop();
       await replica.stop();
       await Promise.allSettled([logging, housekeeping]);
       this.#current = null;
     }
   }
 
-  #replicaOptions(): ReplicaOptions {
+  #replicaOptions(placements: readonly PlacementSpec[]): ReplicaOptions {
     const { self, listen, upstream, name, logLevel } = this.#options;
     const host = listen.host === '0.0.0.0' || listen.host === '::' ? '127.0.0.1' : listen.host;
     const user = encodeURIComponent(self.user);
@@ -465,8 +495,27 @@ export class Relay implements Service {
       publication: upstream.publication,
       synchronous: 'normal',
       lazyMs: OWN_REPLICA_LAZY_MS,
+      placements,
       logLevel,
     };
+  }
+
+  #makePlacements(): Placements {
+    const { directory, placements = [] } = this.#options;
+    const made = new Placements(
+      { ...this.#deps, log: this.#log },
+      {
+        directory,
+        logOptions: (folder) => this.#logOptionsIn(folder),
+        hubOptions: HUB_DEFAULTS,
+        publication: this.#options.upstream.publication,
+        encoded: this.#deps.metrics.counter(RELAY_TRANSACTIONS_ENCODED, { relay: this.#options.name }),
+        configured: placements,
+      },
+    );
+    const core = this.#core;
+    if (core !== null) made.nudge = () => core.commitSomething();
+    return made;
   }
 
   get #replicaName(): string {
@@ -492,6 +541,7 @@ export class Relay implements Service {
         });
       }
     }
+    await state.placements.retain(state.slots.slowest(this.#replicaName));
     await state.slots.save();
   }
 
@@ -588,7 +638,12 @@ export class Relay implements Service {
       await log.changeTimeline(identity.epoch.timeline, history);
     }
     try {
-      await this.#stream(state, serving, backoff, signal, { upstream, slot: this.#options.name, streaming: false });
+      await this.#stream(state, serving, backoff, signal, {
+        upstream,
+        slot: this.#options.name,
+        streaming: false,
+        history: state.placements.mainHistory,
+      });
     } catch (error) {
       if (error instanceof ServerError && (error.sqlstate === '58P01' || error.sqlstate === '22023')) {
         throw new CopyNeeded(error.message);
@@ -606,6 +661,7 @@ export class Relay implements Service {
       readonly upstream: Awaited<ReturnType<typeof connectUpstream>>;
       readonly slot: string;
       readonly streaming: boolean;
+      readonly history?: string;
       readonly relationChanged?: NonNullable<AssemblerSink['relationChanged']>;
     },
   ): Promise<void> {
@@ -616,12 +672,17 @@ export class Relay implements Service {
     });
     const startedMs = this.#deps.clock.now();
     feeder.onProof = () => {
-      for (const subscription of state.subscribers) subscription.prove();
+      for (const subscription of state.subscribers) if (subscription.placement === null) subscription.prove();
+    };
+    // What placements are sent comes by way of our replica, and so does the proof.
+    state.placements.onProof = () => {
+      for (const subscription of state.subscribers) if (subscription.placement !== null) subscription.prove();
     };
     feeder.onHeard = () => {
       this.#phase = 'streaming';
       state.reason = 'following the upstream';
       state.upstreamConnected = true;
+      state.placements.upstreamHeard();
     };
     this.#feeder = feeder;
     try {
@@ -632,6 +693,7 @@ export class Relay implements Service {
           publications: [this.#options.upstream.publication],
           protocolVersion: from.streaming ? 2 : 1,
           streaming: from.streaming,
+          ...(from.history === undefined ? {} : { history: from.history }),
         },
         feeder,
         UPSTREAM_TIMINGS,
@@ -647,6 +709,7 @@ export class Relay implements Service {
   /** The history goes on in a new timeline; who is attached has to look at it himself. */
   async #changeTimeline(state: RelayState, serving: Serving, timeline: number, history: string): Promise<void> {
     await serving.log.changeTimeline(timeline, history);
+    await state.placements.changeTimeline(serving.log.epoch, history);
     if (state.facts !== null) state.facts = { ...state.facts, epoch: serving.log.epoch };
     state.disconnectAll(
       new Fault('timeline-changed', {

@@ -7,7 +7,8 @@ import type { Clock } from '../base/clock.ts';
 import { describeError, Fault } from '../base/fault.ts';
 import type { MessagePort, WorkerHandle } from '../base/worker.ts';
 import type { ChecksumReport } from '../contracts/health.ts';
-import type { ReplicaControl, ReplicaEnd, ReplicaOptions } from '../contracts/replica-control.ts';
+import type { PlacementSpec } from '../contracts/placement.ts';
+import type { PlacementReport, ReplicaControl, ReplicaEnd, ReplicaOptions } from '../contracts/replica-control.ts';
 import type { ReplicaState } from '../contracts/replica-feed.ts';
 import type { Log, LogFields, LogLevel } from '../observe/log.ts';
 import type { Lsn, Position } from '../pg/lsn.ts';
@@ -31,8 +32,11 @@ export function runReplicaHere(deps: FollowerDeps, options: ReplicaOptions): Rep
   return {
     feed,
     ended,
-    snapshot: async (target) => follower.snapshot(target),
-    checksum: (at, waitMs) => follower.checksum(at, waitMs, stopping.signal),
+    snapshot: async (target, placement = null) => follower.snapshot(target, placement),
+    checksum: (at, waitMs, placement = null) => follower.checksum(at, waitMs, placement, stopping.signal),
+    setPlacements: async (specs) => follower.setPlacements(specs),
+    placements: async () => follower.placements(),
+    derivedDurable: (id) => follower.derivedDurable(id),
     hold: async (forMs) => follower.hold(forMs),
     release: () => follower.release(),
     stop,
@@ -45,14 +49,22 @@ function endOf(error: unknown): ReplicaEnd {
 }
 
 type Call =
-  | { readonly method: 'snapshot'; readonly target: string }
-  | { readonly method: 'checksum'; readonly at: Lsn | null; readonly waitMs: number }
+  | { readonly method: 'snapshot'; readonly target: string; readonly placement: string | null }
+  | {
+      readonly method: 'checksum';
+      readonly at: Lsn | null;
+      readonly waitMs: number;
+      readonly placement: string | null;
+    }
+  | { readonly method: 'setPlacements'; readonly specs: readonly PlacementSpec[] }
+  | { readonly method: 'placements' }
   | { readonly method: 'hold'; readonly forMs: number };
 
 export type ToReplica =
   | { readonly tag: 'start'; readonly options: ReplicaOptions }
   | { readonly tag: 'call'; readonly id: number; readonly call: Call }
   | { readonly tag: 'release' }
+  | { readonly tag: 'derivedDurable'; readonly id: number }
   | { readonly tag: 'stop' };
 
 /** A Fault as plain data: classes do not survive the way between threads. */
@@ -97,6 +109,9 @@ export function serveReplica(port: MessagePort<FromReplica, ToReplica>, depsWith
       case 'release':
         control?.release();
         break;
+      case 'derivedDurable':
+        control?.derivedDurable(message.id);
+        break;
       case 'stop':
         void control?.stop();
         break;
@@ -133,9 +148,13 @@ function paced(clock: Clock, post: (state: ReplicaState) => void): (state: Repli
 function callOn(control: ReplicaControl, call: Call): Promise<unknown> {
   switch (call.method) {
     case 'snapshot':
-      return control.snapshot(call.target);
+      return control.snapshot(call.target, call.placement);
     case 'checksum':
-      return control.checksum(call.at, call.waitMs);
+      return control.checksum(call.at, call.waitMs, call.placement);
+    case 'setPlacements':
+      return control.setPlacements(call.specs);
+    case 'placements':
+      return control.placements();
     case 'hold':
       return control.hold(call.forMs);
   }
@@ -194,8 +213,11 @@ export function replicaInWorker(
   return {
     feed,
     ended: ended.promise,
-    snapshot: (target) => call<Position>({ method: 'snapshot', target }),
-    checksum: (at, waitMs) => call<ChecksumReport>({ method: 'checksum', at, waitMs }),
+    snapshot: (target, placement = null) => call<Position>({ method: 'snapshot', target, placement }),
+    checksum: (at, waitMs, placement = null) => call<ChecksumReport>({ method: 'checksum', at, waitMs, placement }),
+    setPlacements: (specs) => call<PlacementReport>({ method: 'setPlacements', specs }),
+    placements: () => call<PlacementReport>({ method: 'placements' }),
+    derivedDurable: (id) => worker.post({ tag: 'derivedDurable', id }),
     hold: (forMs) => call<Lsn>({ method: 'hold', forMs }),
     release: () => worker.post({ tag: 'release' }),
     stop,

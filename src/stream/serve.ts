@@ -33,8 +33,10 @@ import {
 } from '../wire/replication.ts';
 import { byteaColumn, int4Column, int8Column, textColumn } from './columns.ts';
 import { answerSql } from './serve-sql.ts';
-import { positionAhead, relayBehind } from './faults.ts';
+import { otherPlacement, positionAhead, positionNotInLog, relayBehind } from './faults.ts';
 import type { RelayState } from './relay-state.ts';
+import { HISTORY_OPTION } from '../contracts/placement.ts';
+import type { View } from './placements.ts';
 import { type Outlet, Subscription } from './subscription.ts';
 import { KEEPALIVE_NO_PROOF } from './upstream.ts';
 
@@ -161,6 +163,11 @@ class Walsender implements SessionOwner, Outlet {
     this.#session.fail(error);
   }
 
+  /** What this peer is served from, by who he is and not by what he asks for. */
+  #view(): View {
+    return this.#state.viewOf(this.#session.user);
+  }
+
   #query(buffer: Buffer, start: number, end: number): void {
     if (this.#subscription !== null) {
       throw new Fault('protocol-violation', { message: 'a query during replication', sqlstate: '08P01' });
@@ -187,7 +194,7 @@ class Walsender implements SessionOwner, Outlet {
       await this.#command(command);
       return;
     }
-    const answer = await answerSql(this.#state, sql);
+    const answer = await answerSql(this.#state, this.#session.user, sql);
     this.#rows(answer.columns, answer.rows, `SELECT ${answer.rows.length}`);
     this.#ready();
   }
@@ -199,7 +206,7 @@ class Walsender implements SessionOwner, Outlet {
         const { epoch, database } = state.must();
         this.#rows(
           [textColumn('systemid'), int4Column('timeline'), textColumn('xlogpos'), textColumn('dbname')],
-          [[epoch.systemId, String(epoch.timeline), formatLsn(state.must().hub.endLsn), database]],
+          [[epoch.systemId, String(epoch.timeline), formatLsn(this.#view().hub.endLsn), database]],
           'IDENTIFY_SYSTEM',
         );
         break;
@@ -291,8 +298,9 @@ class Walsender implements SessionOwner, Outlet {
         sqlstate: '42710',
       });
     }
-    const lsn = state.must().hub.endLsn;
-    state.slots.create(command.slot, lsn, command.temporary);
+    const view = this.#view();
+    const lsn = view.hub.endLsn;
+    state.slots.create(command.slot, lsn, command.temporary, view.history);
     if (command.temporary) this.#ended.signal.addEventListener('abort', () => state.slots.drop(command.slot));
     this.#rows(
       [
@@ -308,7 +316,8 @@ class Walsender implements SessionOwner, Outlet {
 
   async #start(command: ReplicationCommand & { tag: 'startLogical' }): Promise<void> {
     const state = this.#state;
-    const messages = readOptions(state, command.options);
+    const { messages, history } = readOptions(state, command.options);
+    const view = this.#view();
     const other = state.subscriberNamed(command.slot);
     if (other !== null) {
       // The same subscriber over a new connection, most likely: the old one died where we could not see it.
@@ -318,18 +327,26 @@ class Walsender implements SessionOwner, Outlet {
     let slot = state.slots.get(command.slot);
     if (slot === undefined) {
       // A stock subscription made with create_slot = false has no way to make one here: it begins now.
-      slot = state.slots.create(command.slot, command.lsn === LSN_ZERO ? state.must().hub.endLsn : command.lsn, false);
+      const lsn = command.lsn === LSN_ZERO ? view.hub.endLsn : command.lsn;
+      slot = state.slots.create(command.slot, lsn, false, view.history);
     }
+    // A replica says what it holds; of a stock subscriber it is known from when its slot was made.
+    const has = history ?? slot.history;
+    if (has !== view.history) throw otherPlacement(has, view.history);
+    state.slots.belongs(command.slot, view.history);
     // What the subscriber says it has counts, not what it once confirmed: it may have lost its tail in a power cut.
     const from = command.lsn === LSN_ZERO ? slot.confirmedLsn : command.lsn;
     await this.#waitUntilThere(from);
     if (this.#session.closed) return;
-    const { hub } = state.must();
+    const { hub, placement, floor } = this.#view();
+    if (from < floor) throw positionNotInLog(from, floor);
     const subscription = new Subscription(hub, state.deps.disk, this, {
       name: command.slot,
       remoteAddress: this.#session.remoteAddress,
       from,
       messages,
+      identity: this.#session.user,
+      placement,
     });
     if (from < hub.log.startLsn) void hub.log.reader(from);
     this.#slot = command.slot;
@@ -353,7 +370,7 @@ class Walsender implements SessionOwner, Outlet {
     const startedAtMs = clock.now();
     let connectedAtMs = Number.POSITIVE_INFINITY;
     while (!this.#session.closed) {
-      const { hub } = this.#state.must();
+      const { hub } = this.#view();
       if (from <= hub.endLsn) return;
       const now = clock.now();
       if (!this.#state.upstreamConnected) connectedAtMs = Number.POSITIVE_INFINITY;
@@ -436,9 +453,13 @@ class Walsender implements SessionOwner, Outlet {
   }
 }
 
-/** Checks the options of START_REPLICATION; gives whether logical messages are wanted. */
-function readOptions(state: RelayState, options: ReadonlyMap<string, string | null>): boolean {
+/** Checks the options of START_REPLICATION; gives whether logical messages are wanted, and of which history a replica says it is. */
+function readOptions(
+  state: RelayState,
+  options: ReadonlyMap<string, string | null>,
+): { readonly messages: boolean; readonly history: string | null } {
   let messages = false;
+  let history: string | null = null;
   for (const [name, value] of options) {
     switch (name) {
       case 'proto_version':
@@ -476,6 +497,9 @@ function readOptions(state: RelayState, options: ReadonlyMap<string, string | nu
       case 'two_phase':
         isTrue(name, value);
         break;
+      case HISTORY_OPTION:
+        history = value ?? '';
+        break;
       case 'origin':
         if (value !== 'any' && value !== 'none') throw invalidOption(`unrecognized origin value: "${value ?? ''}"`);
         break;
@@ -485,7 +509,7 @@ function readOptions(state: RelayState, options: ReadonlyMap<string, string | nu
   }
   if (!options.has('proto_version')) throw invalidOption('option "proto_version" missing');
   if (!options.has('publication_names')) throw invalidOption('option "publication_names" missing');
-  return messages;
+  return { messages, history };
 }
 
 function isTrue(name: string, value: string | null): boolean {

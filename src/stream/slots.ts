@@ -9,6 +9,8 @@ export interface Slot {
   readonly name: string;
   readonly confirmedLsn: Lsn;
   readonly temporary: boolean;
+  /** Of which placement's history it was when it was made; '' is everything. */
+  readonly history: string;
 }
 
 /** More names than this are refused: each holds back retention. */
@@ -17,7 +19,7 @@ export const SLOTS_MAX = 100_000;
 export class Slots {
   readonly #disk: Disk;
   readonly #path: string;
-  readonly #slots = new Map<string, { confirmedLsn: Lsn; temporary: boolean }>();
+  readonly #slots = new Map<string, { confirmedLsn: Lsn; temporary: boolean; history: string }>();
   #changed = false;
 
   private constructor(disk: Disk, path: string) {
@@ -32,7 +34,8 @@ export class Slots {
     try {
       const stored = JSON.parse(await disk.readText(path)) as Record<string, string>;
       for (const [name, lsn] of Object.entries(stored)) {
-        slots.#slots.set(name, { confirmedLsn: parseLsn(lsn), temporary: false });
+        const [position = '', history = ''] = lsn.split(' ');
+        slots.#slots.set(name, { confirmedLsn: parseLsn(position), temporary: false, history });
       }
     } catch {
       slots.#slots.clear();
@@ -45,11 +48,19 @@ export class Slots {
     return slot === undefined ? undefined : { name, ...slot };
   }
 
-  create(name: string, lsn: Lsn, temporary: boolean): Slot {
-    const slot = { confirmedLsn: lsn, temporary };
+  create(name: string, lsn: Lsn, temporary: boolean, history = ''): Slot {
+    const slot = { confirmedLsn: lsn, temporary, history };
     if (this.#slots.size < SLOTS_MAX) this.#slots.set(name, slot);
     this.#changed = true;
     return { name, ...slot };
+  }
+
+  /** What it receives from now on is of this history. */
+  belongs(name: string, history: string): void {
+    const slot = this.#slots.get(name);
+    if (slot === undefined || slot.history === history) return;
+    slot.history = history;
+    this.#changed = true;
   }
 
   drop(name: string): void {
@@ -80,7 +91,7 @@ export class Slots {
     if (!this.#changed) return;
     const stored: Record<string, string> = {};
     for (const [name, slot] of this.#slots) {
-      if (!slot.temporary) stored[name] = formatLsn(slot.confirmedLsn);
+      if (!slot.temporary) stored[name] = `${formatLsn(slot.confirmedLsn)} ${slot.history}`.trim();
     }
     this.#changed = false;
     try {

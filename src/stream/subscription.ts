@@ -38,11 +38,17 @@ export interface SubscriptionOptions {
   readonly from: Lsn;
   /** Whether logical messages were asked for. */
   readonly messages: boolean;
+  /** Who it logged in as: decides what it is sent. */
+  readonly identity: string;
+  /** Name of its placement; null when it is sent everything. */
+  readonly placement: string | null;
 }
 
 export class Subscription {
   readonly name: string;
   readonly remoteAddress: string;
+  readonly identity: string;
+  readonly placement: string | null;
   readonly #hub: Hub;
   readonly #disk: Disk;
   readonly #outlet: Outlet;
@@ -64,10 +70,16 @@ export class Subscription {
     this.#outlet = outlet;
     this.name = options.name;
     this.remoteAddress = options.remoteAddress;
+    this.identity = options.identity;
+    this.placement = options.placement;
     this.#messages = options.messages;
     this.#sentLsn = this.#confirmedLsn = options.from;
   }
 
+  /** Where its records come from. */
+  get hub(): Hub {
+    return this.#hub;
+  }
   get sentLsn(): Lsn {
     return this.#sentLsn;
   }

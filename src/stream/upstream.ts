@@ -3,6 +3,7 @@
 
 import { Fault } from '../base/fault.ts';
 import { loop } from '../base/service.ts';
+import { HISTORY_OPTION } from '../contracts/placement.ts';
 import { type Epoch, type Lsn, parseLsn } from '../pg/lsn.ts';
 import { ClientSession, type ClientOptions, type ClientStream, type SessionWorld } from '../session/client-session.ts';
 import { readUint64 } from '../wire/bytes.ts';
@@ -64,6 +65,8 @@ export interface StreamStart {
   readonly publications: readonly string[];
   readonly protocolVersion: 1 | 2;
   readonly streaming: boolean;
+  /** Of which placement's history the receiver is (see contracts/placement.ts); '' or absent: it holds everything. */
+  readonly history?: string;
 }
 
 /** A connection in replication mode, with the settings under which values become text. */
@@ -120,6 +123,7 @@ export class Upstream implements AsyncDisposable {
         ['publication_names', start.publications.map((name) => `"${name.replaceAll('"', '""')}"`).join(',')],
         ['messages', 'true'],
         ...(start.streaming ? [['streaming', 'on'] as const] : []),
+        ...(start.history === undefined ? [] : [[HISTORY_OPTION, start.history] as const]),
       ]),
     });
     const running = new RunningStream(this.#world, receiver, timings);

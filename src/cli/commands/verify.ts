@@ -58,7 +58,7 @@ function secondsOf(given: unknown): number {
 function tableOf(verdict: Verdict): string[] {
   const lines = verdict.places.flatMap((place: PlaceComparison) => {
     const rows = place.tables.reduce((sum, table) => sum + (table.rows ?? 0), 0);
-    const head = `${place.equal ? 'equal    ' : 'DIFFERENT'}  ${place.name.padEnd(10)}  ${place.position.padEnd(18)}  ${place.tables.length} tables, ${rows} rows`;
+    const head = `${place.equal ? 'equal    ' : 'DIFFERENT'}  ${place.name.padEnd(10)}  ${place.position.padEnd(18)}  ${place.placement === undefined ? '' : `placement ${place.placement}: `}${place.tables.length} tables, ${rows} rows`;
     const bad = place.tables
       .filter((table) => !table.equal)
       .map(

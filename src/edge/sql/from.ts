@@ -6,6 +6,7 @@ import { compare } from './compare.ts';
 import { commonTypmod, refuseDomains } from './choices.ts';
 import { carry, derivedRelation, renamed } from './derived.ts';
 import { type Draft, derived, type Expression, mergeCollations } from './expression.ts';
+import { requireAllColumns } from './coverage.ts';
 import { Forward } from './forward.ts';
 import { isSingleRow } from './lane.ts';
 import { type Fields, list, names, type Node, parse, PARSE_BYTES_MAX } from './parse.ts';
@@ -109,9 +110,11 @@ function table(fields: Fields, scope: Scope, context: FromContext): From {
   if (found.kind === 'v') return view(found, alias, context);
   const id = planning.nextRelation();
   const relation = tableRelation(draft.catalogue, found, id, alias?.name ?? null);
+  if (alias !== null && alias.columns.length > 0) requireAllColumns([relation]);
   const columns = renamed(relation.columns, alias?.columns ?? []);
   const members = membersOf(draft.catalogue, found, fields['inh'] !== true);
   if (members.length === 1 && members[0] === found) return single(tableSql(found, id), { ...relation, columns });
+  for (const member of [found, ...members]) requireAllColumns([{ ...relation, table: member }]);
   const sql = membersSql(draft.catalogue, found, members, id);
   // Many tables are no longer a lookup, whatever their indexes.
   const isFew = members.length <= LOOKUP_MEMBERS_MAX;
@@ -242,6 +245,7 @@ function aliased(
 ): Namespace {
   const alias = aliasOf(fields);
   if (alias !== null) {
+    requireAllColumns(namespace.relations);
     const id = planning.nextRelation();
     const columns = renamed(
       namespace.visible.map(({ name, found }) => visibleColumn(name, found, draft)),
@@ -335,6 +339,7 @@ export function conditionsOf(node: Node, scope: Scope, translator: Translator): 
 
 /** Columns that NATURAL JOIN joins by, in the order of the left side. */
 function commonNames(left: Namespace, right: Namespace): string[] {
+  requireAllColumns([...left.relations, ...right.relations]);
   const there = new Set(right.visible.map((column) => column.name));
   return left.visible.map((column) => column.name).filter((name) => there.has(name));
 }

@@ -1,6 +1,7 @@
 // GROUP BY: what is grouped by, in how many ways (GROUPING SETS, ROLLUP, CUBE), and which columns follow from it.
 
 import { type Expression, requireDeterministic } from './expression.ts';
+import { requireNameHere } from './coverage.ts';
 import { Forward } from './forward.ts';
 import { type Fields, list, names, type Node } from './parse.ts';
 import { isAggregate } from './proven.ts';
@@ -98,6 +99,7 @@ function groupNode(node: Node, targets: readonly Fields[], scope: Scope): Node {
   }
   const path = node['ColumnRef'] === undefined ? null : names(node['ColumnRef']['fields']);
   if (path?.length === 1 && !scope.namespace.visible.some((column) => column.name === path[0])) {
+    requireNameHere(scope.namespace, path[0] as string, false);
     const named = targets.filter((target) => target['name'] === path[0]);
     if (named.length === 1) return named[0]?.['val'] as Node;
   }

@@ -1,6 +1,7 @@
 // Column references: which column of which level a name means.
 
 import type { Draft, Expression } from './expression.ts';
+import { requireNameHere } from './coverage.ts';
 import { Forward } from './forward.ts';
 import { list, names, type Node } from './parse.ts';
 import type { Found, Namespace, Relation, RelationColumn, Scope } from './scope.ts';
@@ -9,6 +10,7 @@ import type { Found, Namespace, Relation, RelationColumn, Scope } from './scope.
 export function unqualified(scope: Scope, name: string): Found | null {
   const found = scope.namespace.visible.filter((column) => column.name === name);
   if (found.length > 1) throw new Forward('unknown-column', `"${name}" is ambiguous`);
+  requireNameHere(scope.namespace, name, found.length > 0);
   return found[0]?.found ?? null;
 }
 

@@ -11,6 +11,7 @@ import { typed } from './constants.ts';
 import { keyOf } from './compare.ts';
 import { carry, derivedRelation } from './derived.ts';
 import { type Draft, type Expression, isUntyped, requireDeterministic } from './expression.ts';
+import { requireAllColumns, requireRows } from './coverage.ts';
 import { Forward } from './forward.ts';
 import { conditionsOf, fromOf } from './from.ts';
 import { aggregatesIn, determinedBy, type Grouping, groupingOf, requireCanonical, windowsIn } from './grouping.ts';
@@ -218,6 +219,7 @@ export class SelectPlanner implements Planning {
     draft.lifting = false;
     scope.windows = windows;
     for (const expression of where) conjuncts.push({ expression, chooses: null });
+    requireRows(relations, where, draft);
     if (conjuncts.length > OPERANDS_COUNT_MAX)
       throw new Forward('too-long', `more than ${OPERANDS_COUNT_MAX} conditions`);
     const limits = limitsOf(fields, { draft, translator: this.#translator });
@@ -459,12 +461,14 @@ export class SelectPlanner implements Planning {
     if (star.length > 0) {
       const relation = findRelation(scope, star);
       if (relation === null) throw new Forward('unknown-table', `${star.join('.')}.*`);
+      requireAllColumns([relation]);
       return relation.columns.map((column) => ({
         name: column.name,
         term: this.#translator.term({ ColumnRef: { fields: [...star, column.name].map(nameNode) } }, scope),
       }));
     }
     if (scope.namespace.relations.length === 0) throw new Forward('unproven-syntax', '* without FROM');
+    requireAllColumns(scope.namespace.relations);
     return scope.namespace.visible.map(({ name, found }) => {
       const expression = foundExpression(this.#draft, found, scope.namespace);
       if (scope.grouped === null || scope.grouped.has(expression.value())) return { name, term: expression };

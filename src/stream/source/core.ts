@@ -177,6 +177,12 @@ export class Core {
     await dropSlot(session, this.options.slot);
   }
 
+  /** A transaction of a few bytes, so that what waits for one need not wait for a user's. */
+  async commitSomething(): Promise<void> {
+    await using session = await this.connect();
+    await session.query(`SELECT pg_catalog.pg_logical_emit_message(true, 'skerry.tick', '')`);
+  }
+
   /** What the decision to resume needs to know. */
   async observe(): Promise<ObservedCore> {
     const upstream = await connectUpstream(this.#world, this.options.client);
