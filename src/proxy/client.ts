@@ -61,6 +61,8 @@ export interface ClientHost {
   /** Null: the client waits; `granted` or `waitFailed` follows. A fault: it may not even wait. `read` is true when a replica may answer. */
   acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null;
   release(client: ClientConnection, server: ServerConnection): void;
+  /** The idle server connection of before; false when it is not to be had. */
+  reclaim(server: ServerConnection): boolean;
   /** The client does not wait any longer. */
   abandon(client: ClientConnection): void;
   /** Sends a cancel request for what runs on this server connection. */
@@ -127,6 +129,9 @@ const REPLAY_BYTES_MAX = 16 * 1024;
 /** … and its answer so far not longer than this: Postgres itself sends in pieces of 8 kB, so nobody waits longer for it. */
 const HELD_ANSWER_BYTES_MAX = 8 * 1024;
 
+/** What certainly calls no nextval, and comes before what may. */
+const NO_NEXTVAL = /^\s*(?:begin|start|set|savepoint|show)\b/i;
+
 const BLOCKED = -1;
 const INCOMPLETE = -2;
 
@@ -179,6 +184,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Names of custom settings, which pg_settings does not list. */
   #settingNames: Set<string> | null = null;
   #sticky = false;
+  /** The one server connection that it has used, as long as nobody else has used it since; null when there is none such any more. */
+  #home: ServerConnection | null | undefined = undefined;
+  /** Its sequences' last values are on its server connection, all of them, and nobody else's. */
+  #keepsSequences = false;
+  /** Statements begun since it was linked. */
+  #begun = 0;
   #primaryOnly = false;
   /** Messages that a replica has refused, until its answer is through. */
   #again: Buffer | null = null;
@@ -576,6 +587,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     server.link(this, now);
     this.server = server;
     this.transactionStartedAt = now;
+    this.#begun = 0;
+    if (server.guest !== this.id) {
+      // Not its first one, or not its own any more.
+      this.#home = this.#home === undefined ? server : null;
+      server.guest = this.id;
+    }
     if (server.settings.key === this.settings.key) {
       this.#syncReported(server);
       return true;
@@ -625,8 +642,44 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     server.sayBetween(writer.take());
   }
 
+  // currval and lastval: answered from the client's own nextval, or with Postgres' own 55000, and not from another client's.
+
+  /** Before a server connection is asked for: back to the one where its sequences are, if nobody has used it since. */
+  #goHome(scan: Scan): void {
+    if ((scan.effects & EFFECT.sequences) === 0 || this.server !== null) return;
+    const home = this.#home;
+    if (home === null || home === undefined || home.guest !== this.id || home.state !== 'idle') return;
+    if (this.host.reclaim(home)) this.#link(home);
+  }
+
+  #guardSequences(server: ServerConnection, scan: Scan): void {
+    if (this.#keepsSequences || (scan.effects & EFFECT.sequences) === 0) return;
+    server.owner.keepsSequences = true;
+    // Behind a statement of the same transaction that may have called nextval it is that one's value.
+    const behind = this.#begun > 1 || (this.#begun === 1 && !NO_NEXTVAL.test(this.lastText));
+    if (behind && server.status !== STATUS_IDLE) return;
+    this.#keepSequences(server);
+  }
+
+  #mayHaveSequences(server: ServerConnection, text: string): void {
+    if (!NO_NEXTVAL.test(text) && !this.host.isRead(text)) this.#keepSequences(server);
+  }
+
+  /** From now on it stays on this server connection, where nothing of anybody else's sequences is left. */
+  #keepSequences(server: ServerConnection): void {
+    if (this.#home !== server) {
+      // In the middle of a segment no query of ours may come between.
+      if (server.segmentOpen || server.status === STATUS_FAILED) return;
+      this.#injectQuietly(server, 'DISCARD SEQUENCES');
+    }
+    this.#keepsSequences = true;
+    this.#sticky = true;
+  }
+
   /** A statement starts. */
   #begin(server: ServerConnection, text: string): void {
+    this.#begun += 1;
+    if (server.owner.keepsSequences && !this.#keepsSequences && !this.exclusive) this.#mayHaveSequences(server, text);
     if (this.queryStartedAt === 0) this.queryStartedAt = this.host.now();
     this.lastText = text;
     this.#positionDue = true;
@@ -661,10 +714,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (scan.special !== null) {
       if (this.#special(scan)) return at + total;
     }
+    this.#goHome(scan);
     const linked = this.server;
     const read = this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text);
     const server = linked ?? this.#obtain(read);
     if (server === null || this.state !== 'ready') return BLOCKED;
+    this.#guardSequences(server, scan);
     this.#begin(server, text);
     if (read) this.#keepForReplay(server, buffer, at, at + total);
     this.#touch(scan);
@@ -753,8 +808,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const body = buffer.subarray(nameEnd + 1, end);
     const isTaken = this.#statements?.has(name) === true;
     if (this.server === null && !isTaken && this.#parseKnown(name, body)) return end;
+    const scan = scanStatement(text);
+    this.#goHome(scan);
     const server = this.#obtain(false);
     if (server === null || this.state !== 'ready') return BLOCKED;
+    this.#guardSequences(server, scan);
     this.#begin(server, text);
     server.segmentOpen = true;
     if (isTaken) {
@@ -797,8 +855,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const scan = scanStatement(text);
     const read = this.host.splitsReads(this) && scan.effects === 0 && this.host.isRead(text);
     const reads = read && this.#wholeSegmentReads(buffer, end);
+    this.#goHome(scan);
     const server = this.#obtain(reads);
     if (server === null || this.state !== 'ready') return BLOCKED;
+    this.#guardSequences(server, scan);
     this.#begin(server, text);
     if (reads && !server.segmentOpen) this.#keepForReplay(server, buffer, at, this.#segmentEnd(buffer, end));
     const isOurs = scan.special?.tag === 'deallocate' && this.#statements?.has(scan.special.name) === true;
@@ -894,11 +954,15 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     const statement = name === '' ? undefined : this.#statements?.get(name);
     const read = statement !== undefined && this.host.splitsReads(this) && this.#isReadStatement(statement);
     const reads = read && this.#wholeSegmentReads(buffer, at + total);
+    const scan = statement?.scan ?? (name === '' ? this.#unnamed?.scan : undefined);
+    if (scan !== undefined) this.#goHome(scan);
     const server = this.#obtain(reads);
     if (server === null || this.state !== 'ready') return BLOCKED;
     if (reads && !server.segmentOpen) this.#keepForReplay(server, buffer, at, this.#segmentEnd(buffer, at + total));
-    const scan = statement?.scan ?? (name === '' ? this.#unnamed?.scan : undefined);
-    if (scan !== undefined) this.#materialiseFor(server, scan);
+    if (scan !== undefined) {
+      this.#guardSequences(server, scan);
+      this.#materialiseFor(server, scan);
+    }
     if (statement === undefined && name !== '' && !server.segmentOpen) this.#materialiseNames(server, [name]);
     server.segmentOpen = true;
     if (name === '') {

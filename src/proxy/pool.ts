@@ -131,6 +131,7 @@ export class Pool implements ServerOwner {
   paused = false;
   generation = 0;
   lastUsedAt: number;
+  keepsSequences = false;
   /** Connections that other workers need: closed when they come back. */
   surplus = 0;
   /** Why the last attempt to open a connection failed; null after a success. */
@@ -214,6 +215,15 @@ export class Pool implements ServerOwner {
     this.recovering.set(server, this.turn.now() + this.#options.limits().recoverTimeoutMs);
     if (running) this.#options.cancel(server);
     server.recover();
+  }
+
+  /** Takes a certain idle connection; false when it is not there any more. */
+  reclaim(server: ServerConnection): boolean {
+    const at = this.idle.indexOf(server);
+    if (at === -1 || this.paused) return false;
+    this.idle.splice(at, 1);
+    this.stats.assignments += 1;
+    return true;
   }
 
   // ServerOwner

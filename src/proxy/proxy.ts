@@ -599,6 +599,10 @@ export class Proxy implements ClientHost, LoginHost {
     client.activeAt = this.now();
   }
 
+  reclaim(server: ServerConnection): boolean {
+    return (server.owner as Pool).reclaim(server);
+  }
+
   abandon(client: ClientConnection): void {
     (client.waitingIn as Pool | null)?.abandon(client);
   }

@@ -17,6 +17,8 @@ export const EFFECT = {
   forgets: 128,
   /** May end what pins: DROP, CLOSE, ROLLBACK … Only of interest while pinned. */
   releases: 256,
+  /** Asks what nextval gave last in this session: currval, lastval. */
+  sequences: 512,
 } as const;
 
 /** Statements the proxy may have to answer or accompany by itself; only when they stand alone. */
@@ -50,7 +52,7 @@ export const SCAN_BYTES_MAX = 1024 * 1024;
 // One regular expression decides for nearly all statements that there is nothing to see. It must never miss: whatever
 // can have an effect either begins the text, follows a semicolon, or contains one of the words anywhere.
 const SUSPICIOUS =
-  /^\s*(?:--|\/\*|;|set\b|reset\b|discard\b|prepare\b|execute\b|deallocate\b|listen\b|unlisten\b|load\b|do\b|drop\b|close\b|rollback\b|abort\b|explain\b|begin\s+;)|;\s*\S|\btemp(?:orary)?\b|pg_temp|advisory_|set_config|setseed|\bhold\b|dblink_connect/i;
+  /^\s*(?:--|\/\*|;|set\b|reset\b|discard\b|prepare\b|execute\b|deallocate\b|listen\b|unlisten\b|load\b|do\b|drop\b|close\b|rollback\b|abort\b|explain\b|begin\s+;)|;\s*\S|\btemp(?:orary)?\b|pg_temp|advisory_|set_config|setseed|\bhold\b|dblink_connect|currval|lastval/i;
 
 const cache = new Map<string, Scan>();
 const CACHE_TEXTS_MAX = 1000;
@@ -293,6 +295,7 @@ function scanWords(statement: readonly Token[], draft: Draft): void {
     if (LOCK.test(lower)) draft.effects |= EFFECT.locks;
     if (/\bhold\b/.test(lower)) draft.effects |= EFFECT.cursors;
     if (lower.includes('setseed') || lower.includes('dblink_connect')) draft.effects |= EFFECT.sticky;
+    if (lower.includes('currval') || lower.includes('lastval')) draft.effects |= EFFECT.sequences;
     if (lower === 'set_config') scanSetConfig(statement, index, draft);
     else if (lower.includes('set_config')) draft.effects |= EFFECT.settings;
     if (token.kind === 'string' && /\b(?:set|reset|listen)\b/.test(lower)) {

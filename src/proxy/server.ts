@@ -88,6 +88,8 @@ export interface LinkedClient {
 /** What a server connection needs to know of its pool. */
 export interface ServerOwner {
   readonly statements: StatementRegistry;
+  /** A client of it has asked for currval or lastval: those that follow keep what nextval gives them. */
+  keepsSequences: boolean;
   readonly turn: TurnClock;
   /** Closed, by whichever side. */
   serverClosed(server: ServerConnection, reason: string): void;
@@ -128,6 +130,8 @@ export class ServerConnection implements ConnectionHandler {
   readonly startupKey: string;
   /** The one it was opened with. */
   readonly applicationName: string;
+  /** Id of the client that used it last; 0 = none yet. */
+  guest = 0;
   readonly ledger = new Ledger<Owed>();
   readonly outbox = new Outbox();
   readonly createdAt: number;
