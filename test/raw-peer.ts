@@ -70,6 +70,14 @@ export class RawPeer implements Disposable {
     return frames;
   }
 
+  /** The same, and forgets them. */
+  takeFrames(): { type: string; body: Buffer }[] {
+    const frames = this.frames();
+    const taken = frames.reduce((bytes, { body }) => bytes + 5 + body.length, 0);
+    this.#received = this.#received.subarray(taken);
+    return frames;
+  }
+
   /** Fields of all ErrorResponses so far: C is the SQLSTATE, M the message, H the hint. */
   errors(): Record<string, string>[] {
     return this.frames()

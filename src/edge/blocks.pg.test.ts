@@ -534,7 +534,7 @@ describe('PREPARE', () => {
 
   test('what was prepared here is known in a block of the core’s', async () => {
     await check(
-      4,
+      3,
       ...queries(
         'PREPARE one (int) AS SELECT id, body FROM t WHERE id = $1',
         'BEGIN',

@@ -33,7 +33,7 @@ import type { Segment } from './segment.ts';
 import { writeShowDescription } from './show.ts';
 import type { SlowQuery } from './slow-lanes.ts';
 import type { LocalPlan, Plan, Planned, SessionStatement } from './sql/plan.ts';
-import { isChanging, isOwnStatement, type Reason, syntaxErrorOf, why, whyOf } from './why.ts';
+import { isChanging, isChangingSession, isOwnStatement, type Reason, syntaxErrorOf, why, whyOf } from './why.ts';
 
 export class ExtendedQuery {
   readonly #session: Conversation;
@@ -316,7 +316,7 @@ export class ExtendedQuery {
         if (done !== null) return undefined;
         const wait = this.#moveUpstream(portal, frame, 'session');
         this.#segment.statements.push(statement);
-        this.#segment.changing = true;
+        if (isChangingSession(statement)) this.#segment.changing = true;
         return wait;
       };
       return step instanceof Promise ? step.then(finish) : finish(step);

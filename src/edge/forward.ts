@@ -107,6 +107,8 @@ export class Forwarder implements PoolMember {
   #opening: Promise<Upstream> | null = null;
   /** A forwarded statement may have changed what local answers depend on; the core has to be asked first. */
   #unsure = false;
+  /** The same before the block at the core. */
+  #unsureBefore = true;
   #held: Held | null = null;
   /** Something ran that may have left behind what cannot be asked for (PREPARE, cursors, advisory locks …). */
   #mayKeep = false;
@@ -158,6 +160,7 @@ export class Forwarder implements PoolMember {
       if (sql !== null) await this.#execOrThrow(upstream, sql);
     }
     if (transaction.where !== 'local') return;
+    this.#unsureBefore = this.#unsure;
     await this.#execOrThrow(upstream, transaction.beginSql);
     try {
       const sql = this.#settings.transactionSql();
@@ -224,6 +227,16 @@ export class Forwarder implements PoolMember {
     if (error === null) return rows[0]?.[0] === 't';
     await upstream.exec(end as string);
     throw faultOf(error);
+  }
+
+  /** A block begins at the core, with nothing before it in its batch. */
+  blockBegan(): void {
+    this.#unsureBefore = this.#unsure;
+  }
+
+  /** The block was rolled back: what it may have changed is as it was. */
+  blockUndone(): void {
+    this.#unsure = this.#unsureBefore;
   }
 
   /** Call after a batch ran upstream. `changing`: it held more than plain reads. `tag`: of its last statement. */

@@ -47,7 +47,7 @@ export class ForwardedQueries {
       this.#copy.mode = 'simple';
       const result = await this.#session.forward.upstream.untilReady(frame.bytes);
       this.#session.forwarded(result, because, changing);
-      if (session !== null) this.#session.own.afterwards(session, result);
+      if (session !== null) this.#session.own.afterwards(session, result, true);
       done?.(result);
     } catch (error) {
       if (text !== null && isCoreAway(error) && this.#answerRemembered(text)) return;

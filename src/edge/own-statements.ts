@@ -100,7 +100,7 @@ export class OwnStatements {
   }
 
   /** What a statement that the core did means here. */
-  afterwards(statement: SessionStatement, result: RelayResult): void {
+  afterwards(statement: SessionStatement, result: RelayResult, isAlone: boolean): void {
     if (result.failed) return;
     const { settings, prepared, forward, cursors } = this.#session;
     switch (statement.type) {
@@ -122,6 +122,9 @@ export class OwnStatements {
         if (statement.name === null) prepared.forgetAll();
         else prepared.forget(statement.name);
         break;
+      case 'begin':
+        if (isAlone && result.status === 'T') forward.blockBegan();
+        break;
       case 'savepoint':
       case 'release':
       case 'rollback-to':
@@ -130,7 +133,10 @@ export class OwnStatements {
       case 'commit':
       case 'rollback':
         // Without CHAIN the end of the block was seen in the core's status.
-        if (!statement.chain) break;
+        if (!statement.chain) {
+          if (isAlone && result.tag === 'ROLLBACK') forward.blockUndone();
+          break;
+        }
         settings.end(result.tag === 'COMMIT');
         cursors.dropTransaction(result.tag === 'COMMIT');
         settings.begin();

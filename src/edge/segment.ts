@@ -85,7 +85,8 @@ export class Segment {
       if (this.#session.forward.open) {
         const result = await this.#session.forward.upstream.untilReady(frame.bytes);
         this.#session.forwarded(result, this.why, this.changing);
-        for (const statement of this.statements) this.#session.own.afterwards(statement, result);
+        const isAlone = this.statements.length === 1 && !this.changing;
+        for (const statement of this.statements) this.#session.own.afterwards(statement, result, isAlone);
       } else {
         // The connection broke earlier in this segment, and the client was told.
         this.#session.writeReady();

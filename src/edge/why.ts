@@ -95,7 +95,20 @@ export function isChanging({ plan }: Planned): boolean {
 }
 
 export function isChangingSession({ type }: SessionStatement): boolean {
-  return type !== 'show' && type !== 'fetch' && type !== 'savepoint' && type !== 'release';
+  switch (type) {
+    case 'show':
+    case 'fetch':
+    case 'savepoint':
+    case 'release':
+    case 'rollback-to':
+    // What a block holds counts when it runs, and again not when it is undone.
+    case 'begin':
+    case 'commit':
+    case 'rollback':
+      return false;
+    default:
+      return true;
+  }
 }
 
 /** Session statements that this edge may do itself; the others always go to the core. */
