@@ -23,7 +23,7 @@ export interface BenchContext {
   progress(text: string): void;
 }
 
-export type Unit = 'ms' | 'rows/s' | 'tx/s' | 'reads/s' | 'MB' | 'count' | 's' | 'x' | 'µs';
+export type Unit = 'ms' | 'rows/s' | 'tx/s' | 'reads/s' | 'MB' | 'kB' | 'count' | 's' | 'x' | 'µs';
 
 /** What to reach. `ratio` compares with the baseline of the same run. */
 export type Target =

@@ -24,6 +24,7 @@ export async function startCluster(context: BenchContext): Promise<Cluster> {
       checkpoint_timeout: '30min',
       // A subscription that was just disabled may start again at once, instead of after 5 s.
       wal_retrieve_retry_interval: '10ms',
+      max_connections: 300,
       max_wal_senders: 20,
       max_replication_slots: 20,
     },
