@@ -15,6 +15,7 @@ import type { Bench, BenchContext } from './lib/bench.ts';
 import { renderJson, renderTable } from './lib/report.ts';
 import { propagation } from './propagation.ts';
 import { proxy } from './proxy.ts';
+import { proxyClients } from './proxy-clients.ts';
 import { start } from './start.ts';
 
 const BENCHES: readonly Bench[] = [
@@ -28,6 +29,7 @@ const BENCHES: readonly Bench[] = [
   start,
   apply,
   proxy,
+  proxyClients,
   kv,
 ];
 

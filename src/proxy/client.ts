@@ -415,7 +415,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       if (next === INCOMPLETE) break;
       if (next === BLOCKED) {
         this.#inputNeeded = 0;
-        (this.#input ??= []).unshift(buffer.subarray(at));
+        (this.#input ??= []).unshift(at === 0 ? buffer : buffer.subarray(at));
         this.#inputBytes += length - at;
         this.#flush();
         const refusal = this.#refusal;

@@ -352,7 +352,8 @@ export class Pool implements ServerOwner {
   }
 
   #sharedRoom(): boolean {
-    return this.#options.shared.every((limit) => limit.free);
+    for (const limit of this.#options.shared) if (!limit.free) return false;
+    return true;
   }
 
   #open(waiter: Waiter): void {

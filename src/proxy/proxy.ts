@@ -697,6 +697,7 @@ export class Proxy implements ClientHost, LoginHost {
     const key = poolKey(database.config.name, user, place);
     const known = this.pools.get(key);
     if (known !== undefined) return known;
+    const limitKeys = [`pool:${key}`, `reserve:${key}`, `db:${database.config.name}`, `user:${user}`] as const;
     const pool = new Pool({
       database: database.config.name,
       user,
@@ -706,13 +707,13 @@ export class Proxy implements ClientHost, LoginHost {
       log: this.log,
       turn: this.turn,
       after: (ms, task) => void this.world.clock.after(ms, task),
-      limits: () => this.#limitsOf(database, user, place),
+      limits: () => this.#limitsOf(database, user, key, limitKeys[0]),
       shared: [database.limit, this.#userOf(user).limit],
       open: (waiter, of) => this.#open(database, of, waiter),
       makeRoom: (of) => this.#makeRoom(of),
       cancel: (server) => this.cancel(server),
       waited: (ms) => database.waitSeconds.observe(ms / 1000),
-      ...(this.siblings === null ? {} : { starved: () => this.#starved(key, database, user) }),
+      ...(this.siblings === null ? {} : { starved: () => this.#starved(limitKeys) }),
     });
     const labels = { database: database.config.name, user, place };
     this.#metrics.gaugeOf(PROXY_SERVER_CONNECTIONS, { ...labels, state: 'active' }, () => pool.active);
@@ -769,10 +770,10 @@ export class Proxy implements ClientHost, LoginHost {
     return this.siblings?.shares.of(key) ?? Number.POSITIVE_INFINITY;
   }
 
-  #starved(key: string, database: DatabaseState, user: string): void {
+  /** Called whenever somebody has to wait, so only what others could give is asked for. */
+  #starved(limitKeys: readonly string[]): void {
     const { shares } = this.siblings as Siblings;
-    for (const one of [`pool:${key}`, `reserve:${key}`, `db:${database.config.name}`, `user:${user}`])
-      shares.moved(one);
+    for (const key of limitKeys) if (shares.mayGrow(key)) shares.moved(key);
   }
 
   #poolsOf(of: 'database' | 'user', name: string): Pool[] {
@@ -834,11 +835,10 @@ export class Proxy implements ClientHost, LoginHost {
     }
   }
 
-  #limitsOf(database: DatabaseState, user: string, place: string): PoolLimits {
+  #limitsOf(database: DatabaseState, user: string, key: string, sizeKey: string): PoolLimits {
     const { config } = this;
-    const key = poolKey(database.config.name, user, place);
     return {
-      size: this.siblings !== null ? this.#share(`pool:${key}`) : this.#sizeOf(database, user),
+      size: this.siblings !== null ? this.#share(sizeKey) : this.#sizeOf(database, user),
       sizeMin: this.#sizeMinOf(database),
       reserve: this.#reserveOf(database, key),
       reserveAfterMs: config.reservePoolTimeoutMs,

@@ -51,6 +51,12 @@ export class WorkerShares {
     return Math.min(total, this.#shares.get(key) ?? limit.used());
   }
 
+  /** Others use some of it: the parent could give more. */
+  mayGrow(key: string): boolean {
+    const limit = this.#limits.get(key);
+    return limit !== undefined && this.of(key) < limit.total();
+  }
+
   /** Use or demand of a limit has changed in a way that should not wait for the next look: somebody waits. */
   moved(key: string): void {
     this.#dirty.add(key);
@@ -87,7 +93,8 @@ export class WorkerShares {
       const before = this.#told.get(key);
       if (total === 0 && before === undefined) continue;
       const used = total === 0 ? 0 : limit.used();
-      const wanted = total === 0 ? 0 : limit.wanted();
+      // More than there is cannot be had: how many wait beyond that is no news, or a busy pool would tell it each turn.
+      const wanted = total === 0 ? 0 : Math.min(limit.wanted(), total);
       if (before?.used === used && before.wanted === wanted && before.total === total) continue;
       this.#told.set(key, { used, wanted, total });
       demands.push({ key, total, used, wanted });
