@@ -31,6 +31,8 @@ export const QUERIES_LOCAL: readonly string[] = [
   'SELECT id FROM parents WHERE id IN (SELECT n FROM children UNION SELECT 7) ORDER BY id',
   'SELECT v, t FROM texts UNION ALL SELECT t, v FROM texts',
   // VALUES.
+  "SELECT ts3 FROM times UNION ALL SELECT '2024-01-01'",
+  'SELECT v FROM texts UNION ALL SELECT code FROM parents a JOIN children c ON a.id = c.n',
   'VALUES (1)',
   "VALUES (1, 'a'), (2, NULL), (3, 'c') ORDER BY column1 DESC, 1 LIMIT 2",
   "SELECT * FROM (VALUES (1, 'one'), (2, 'two')) AS v (n, word) ORDER BY n DESC",
@@ -207,6 +209,8 @@ export const QUERIES_FORWARDED: readonly (readonly [sql: string, reason: string]
   ['SELECT id FROM parents UNION SELECT id FROM parents ORDER BY id + 1', 'unproven-syntax'],
   ['SELECT short FROM others UNION SELECT short FROM others', 'unproven-type'],
   ['SELECT NULL UNION SELECT NULL UNION SELECT 1', 'unproven-cast'],
+  ['SELECT id FROM parents a RIGHT JOIN children c ON a.id = c.n UNION ALL SELECT 1', 'unproven-syntax'],
+  ['SELECT ts3 FROM times UNION ALL SELECT ts FROM times WHERE false', 'unproven-type'],
   ['VALUES (1), (2, 3)', 'unproven-syntax'],
   ['VALUES (DEFAULT)', 'unproven-syntax'],
   ['SELECT d FROM texts UNION SELECT d FROM texts ORDER BY 1', 'collation'],

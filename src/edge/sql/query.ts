@@ -51,6 +51,8 @@ export interface Query {
   readonly outer: ReadonlySet<number>;
   /** Queries inside it, wherever they stand. */
   readonly inner: readonly Query[];
+  /** Postgres may find before it runs that there is no row: a condition that it could decide, LIMIT, HAVING. */
+  readonly mayVanish: boolean;
   /** Not one select over relations: its rows are not bounded by the keys of `relations`. */
   readonly isCompound: boolean;
 }

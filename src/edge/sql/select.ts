@@ -178,6 +178,7 @@ export class SelectPlanner implements Planning {
       hasOffset: limits.hasOffset,
       outer: compound.outer,
       inner: [...common.inner, ...compound.inner, ...this.#inner],
+      mayVanish: limits.sql !== '' || compound.inner.some((query) => query.mayVanish),
       isCompound: true,
     };
   }
@@ -254,6 +255,8 @@ export class SelectPlanner implements Planning {
       hasOffset: limits.hasOffset,
       outer: outerOf([...group, ...expressionsOf(parts), ...conjuncts.map((each) => each.expression)], level),
       inner: [...inner, ...this.#inner],
+      mayVanish:
+        limits.sql !== '' || parts.having !== null || !conjuncts.every(isFirm) || inner.some((each) => each.mayVanish),
       isCompound: false,
     };
     if (distinct !== null && distinct !== 'all') {
@@ -381,6 +384,7 @@ export class SelectPlanner implements Planning {
       hasOffset: limits.hasOffset,
       outer,
       inner: [...inner, ...this.#inner],
+      mayVanish: true,
       isCompound: true,
     };
   }
@@ -503,6 +507,11 @@ function isSeenAsGroup({ targets, order }: Parts): boolean {
 
 function tiedOffset(offset: number): string {
   return offset === 0 ? '' : ` LIMIT -1 OFFSET ${offset}`;
+}
+
+/** `a.x = b.y`, which nobody can decide without rows. */
+function isFirm({ expression: { equality } }: Conjunct): boolean {
+  return equality !== null && [equality.left, ...equality.right].every((side) => side.column !== null);
 }
 
 function textsOf(expressions: readonly Expression[]): Set<string> {
