@@ -209,6 +209,12 @@ export const QUERIES_FORWARDED: readonly (readonly [sql: string, reason: string]
   ['SELECT id FROM parents UNION SELECT id FROM parents ORDER BY id + 1', 'unproven-syntax'],
   ['SELECT short FROM others UNION SELECT short FROM others', 'unproven-type'],
   ['SELECT NULL UNION SELECT NULL UNION SELECT 1', 'unproven-cast'],
+  [
+    "SELECT region, size, count(*) FROM parents WHERE region = 'eu' GROUP BY ROLLUP (region, size) ORDER BY 1",
+    'unproven-syntax',
+  ],
+  ['SELECT a.id FROM measured a FULL JOIN parents b ON a.id = b.id', 'unproven-syntax'],
+  ['SELECT min(eight) OVER (ORDER BY id) FROM numbers', 'unproven-function'],
   ['SELECT id FROM parents a RIGHT JOIN children c ON a.id = c.n UNION ALL SELECT 1', 'unproven-syntax'],
   ['SELECT ts3 FROM times UNION ALL SELECT ts FROM times WHERE false', 'unproven-type'],
   ['VALUES (1), (2, 3)', 'unproven-syntax'],

@@ -384,7 +384,7 @@ export const FORWARDED: readonly (readonly [string, string])[] = [
   ['SELECT * INTO x FROM parents', 'write'],
   ['SELECT * FROM parents FOR UPDATE', 'lock'],
   ['SELECT * FROM parents FOR SHARE', 'lock'],
-  ['EXPLAIN SELECT 1', 'utility'],
+  ['EXPLAIN ANALYZE SELECT 1', 'utility'],
   ['SELECT * FROM pg_class', 'catalogue'],
   ['SELECT * FROM pg_catalog.pg_class', 'catalogue'],
   ['SELECT * FROM information_schema.tables', 'catalogue'],

@@ -6,6 +6,7 @@ import { exit, terminal } from '../runtime/process.ts';
 import { EXIT, Finished, printFault } from './command.ts';
 import { certsCommand } from './commands/certs.ts';
 import { configCommand } from './commands/config.ts';
+import { explainCommand } from './commands/explain.ts';
 import { edgeCommand, relayCommand } from './commands/role.ts';
 import { placementCommand } from './commands/placement.ts';
 import { proxyCommand } from './commands/proxy.ts';
@@ -35,6 +36,7 @@ for (const command of [
   statusCommand,
   topCommand,
   verifyCommand,
+  explainCommand,
   relayCommand,
   edgeCommand,
   placementCommand,

@@ -45,6 +45,9 @@ import { type FromReader, type ReaderCounts, Readers, type ToReader } from './re
 import { EdgeSession } from './session.ts';
 import type { SessionDeps } from './conversation.ts';
 import { SessionSettings } from './settings.ts';
+import { type Explanation, explanationOf } from './sql/explain.ts';
+import { why } from './why.ts';
+import { quoteIdentifier } from '../pg/identifier.ts';
 import { Snapshots } from './snapshots.ts';
 import { SlowLanes, type SlowWorker } from './slow-lanes.ts';
 import { loadParser } from './sql/parse.ts';
@@ -257,7 +260,9 @@ class EdgeServer implements Edge {
       clock,
       feed,
       log,
-      planner: deps.planner ?? ((catalogue) => new Planner(catalogue, PLANNER_DEFAULTS, () => this.#knowledge.shadows)),
+      planner:
+        deps.planner ??
+        ((catalogue, explainer) => new Planner(catalogue, PLANNER_DEFAULTS, () => this.#knowledge.shadows, explainer)),
       user: () => this.#knowledge.user,
     });
     this.#writer = new CoreWriter(
@@ -531,10 +536,25 @@ class EdgeServer implements Edge {
         stopping: () => this.#stopping,
         placement: () => this.#ownPlacement()?.name ?? null,
         checksum: (at) => checksum(at, CHECKSUM_WAIT_MS),
+        explain: (sql, searchPath) => this.#explain(sql, searchPath),
         kv: (request, path) => answerKv(kv, request, path),
         access: new HttpAccess({ crypto, log }, { verifiers, trustLoopback, ...certificates, ...HTTP_OPEN }),
       }),
     });
+  }
+
+  /** Where a statement would be answered by a session with ordinary settings. */
+  #explain(sql: string, searchPath: readonly string[]): Explanation | null {
+    const engine = this.#engine;
+    if (engine.catalogue === null) return null;
+    const settings = new SessionSettings(this.#knowledge);
+    settings.start({ search_path: searchPath.map(quoteIdentifier).join(', ') });
+    const { plan } = engine.statement(sql, [], settings);
+    if (plan.kind === 'local' && !this.#knowledge.mayRead(plan)) {
+      const { reason, detail } = why('privilege');
+      return { answered: 'core', reason, detail, lane: null, sql: null, steps: [] };
+    }
+    return explanationOf(plan, engine.explainer);
   }
 
   #open(session: ServerSession): Opened {

@@ -26,7 +26,7 @@ import type { Conversation, Wait } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
 import { errorFields } from './faults.ts';
 import { type BoundValues, PreparedPlan, ROWS_FAILED, writeDataRow } from './local.ts';
-import { ANSWERED_FAST, ANSWERED_SLOW, isError, type LocalAnswers, selectTag } from './local-answers.ts';
+import { ANSWERED_FAST, ANSWERED_SLOW, isError, type LocalAnswers, selectTag, tagOf } from './local-answers.ts';
 import { ABORTED, type Executable, type Step, tooManyStatements } from './own-statements.ts';
 import type { Portal, PreparedStatement } from './prepared.ts';
 import type { Segment } from './segment.ts';
@@ -339,7 +339,7 @@ export class ExtendedQuery {
       const rows = prepared.writeRows(values, formats, out);
       if (rows >= 0) {
         portal.done = true;
-        writeCommandComplete(out, selectTag(rows));
+        writeCommandComplete(out, tagOf(plan, rows));
         this.#session.countLocal(ANSWERED_FAST, plan);
         return undefined;
       }

@@ -1,13 +1,13 @@
 // Whole queries that go to the core, and what they leave behind here.
 
-import type { ErrorFields } from '../wire/backend.ts';
+import { type ErrorFields, writeNotice } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import { encodeFrontend } from '../wire/frontend.ts';
-import { formatTime, writeRemembered } from './catalogue/tell.ts';
+import { formatTime, isQuiet, writeRemembered } from './catalogue/tell.ts';
 import type { Frame } from './client-frames.ts';
 import type { Conversation } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
-import { isCoreAway } from './faults.ts';
+import { errorFields, isCoreAway } from './faults.ts';
 import type { Step } from './own-statements.ts';
 import type { SessionPlan, SessionStatement } from './sql/plan.ts';
 import type { RelayResult } from './upstream.ts';
@@ -39,6 +39,7 @@ export class ForwardedQueries {
     changing: boolean,
     { known = null, session = null, text = null, done = null }: FrameOptions = {},
   ): Promise<void> {
+    this.#tellWhy(because);
     this.#session.server.flush();
     if (text !== null) this.#session.deps.remembered.seen(text);
     try {
@@ -55,6 +56,13 @@ export class ForwardedQueries {
     } finally {
       this.#copy.state = 'no';
     }
+  }
+
+  /** EXPLAIN of what the core answers: why, before its plan. */
+  #tellWhy({ notice }: Why): void {
+    const { out, settings } = this.#session;
+    if (notice === undefined || isQuiet(settings.get('client_min_messages') ?? 'notice')) return;
+    writeNotice(out, errorFields('00000', notice, { severity: 'NOTICE' }));
   }
 
   /** Without the core, tells what it said to the same question about its catalogue before. False when that is not known. */
@@ -78,6 +86,7 @@ export class ForwardedQueries {
 
   /** Sends one statement of a script up; the script goes on here, so ReadyForQuery is kept back. */
   async slice(sql: string, because: Why, changing: boolean): Promise<Step> {
+    this.#tellWhy(because);
     this.#session.server.flush();
     try {
       await this.#session.forward.prepare(this.#session.transaction);

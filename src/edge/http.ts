@@ -1,4 +1,4 @@
-// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], and /kv/… (kv/http.ts).
+// The HTTP side of an edge: GET /healthz, /status, /metrics, /checksum[?at=LSN], /explain?sql=…, and /kv/… (kv/http.ts).
 // Who may ask what: session/http-access.ts. Rows are for those who may log in on the PostgreSQL port too (I11).
 
 import type { ChecksumReport, RoleStatus } from '../contracts/health.ts';
@@ -8,6 +8,7 @@ import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { formatLsn, type Lsn, parseLsn } from '../pg/lsn.ts';
 import type { HttpAccess } from '../session/http-access.ts';
+import type { Explanation } from './sql/explain.ts';
 import { KV_PATH } from './kv/http.ts';
 
 export interface HttpHandlerDeps {
@@ -24,6 +25,8 @@ export interface HttpHandlerDeps {
   readonly placement: () => string | null;
   /** Checksums of all tables, at exactly `at` or where the replica is. */
   readonly checksum: (at: Lsn | null) => Promise<ChecksumReport>;
+  /** Where a statement would be answered; null while there is no replica. */
+  readonly explain: (sql: string, searchPath: readonly string[]) => Explanation | null;
   /** Answers what is below /kv/. */
   readonly kv: (request: Request, path: string) => Response | Promise<Response>;
   /** Made with `HTTP_OPEN`. */
@@ -33,7 +36,9 @@ export interface HttpHandlerDeps {
 /** What needs no proof: a load balancer asks whether we serve, people on this machine ask how we are. */
 export const HTTP_OPEN = {
   openToAll: new Set(['GET /healthz', 'HEAD /healthz']),
-  openOnLoopback: new Set(['/status', '/metrics', '/checksum'].flatMap((path) => [`GET ${path}`, `HEAD ${path}`])),
+  openOnLoopback: new Set(
+    ['/status', '/metrics', '/checksum', '/explain'].flatMap((path) => [`GET ${path}`, `HEAD ${path}`]),
+  ),
 };
 
 export function createHttpHandler(
@@ -72,13 +77,15 @@ async function answerPage(deps: HttpHandlerDeps, request: Request): Promise<Resp
       return new Response(deps.metrics.render(), {
         headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
       });
+    case '/explain':
+      return explain(deps, searchParams);
     case '/checksum':
       return await checksum(deps, searchParams.get('at'));
     default:
       return problem(
         404,
         'not-found',
-        `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum, /kv/<table>/<key>`,
+        `no such page: ${pathname}; there are /healthz, /status, /metrics, /checksum, /explain, /kv/<table>/<key>`,
       );
   }
 }
@@ -114,6 +121,15 @@ function healthz(deps: HttpHandlerDeps): Response {
   const { state, reason } = deps.feed.current;
   const ready = (state === 'streaming' || state === 'lost') && !deps.stopping();
   return Response.json({ ready, state, reason }, { status: ready ? 200 : 503 });
+}
+
+function explain(deps: HttpHandlerDeps, parameters: URLSearchParams): Response {
+  const sql = parameters.get('sql');
+  if (sql === null) return problem(400, 'no-statement', 'give the statement as ?sql=…');
+  const searchPath = (parameters.get('search_path') ?? 'public').split(',').map((name) => name.trim());
+  const explanation = deps.explain(sql, searchPath);
+  if (explanation === null) return problem(503, 'replica-not-ready', 'the first snapshot has not arrived yet');
+  return Response.json(explanation);
 }
 
 async function checksum(deps: HttpHandlerDeps, at: string | null): Promise<Response> {

@@ -78,7 +78,7 @@ export class LocalAnswers {
       out.truncate(mark);
       return rows;
     }
-    writeCommandComplete(out, selectTag(rows));
+    writeCommandComplete(out, tagOf(prepared.plan, rows));
     this.#session.countLocal(ANSWERED_FAST, prepared.plan);
     return rows;
   }
@@ -100,13 +100,18 @@ export class LocalAnswers {
     if (outcome.end === 'forward') return 'forward';
     if (outcome.end === 'failed') return this.#session.fail(outcome.error);
     if (outcome.end === 'gone') return 'failed';
-    writeCommandComplete(this.#session.out, selectTag(outcome.rows));
+    writeCommandComplete(this.#session.out, tagOf(prepared.plan, outcome.rows));
     this.#session.countLocal(ANSWERED_SLOW, prepared.plan);
     return 'done';
   }
 }
 
 const SELECT_TAGS = Array.from({ length: 256 }, (_, rows) => `SELECT ${rows}`);
+
+/** The tag of CommandComplete. */
+export function tagOf({ tag }: LocalPlan, rows: number): string {
+  return tag === 'EXPLAIN' ? tag : selectTag(rows);
+}
 
 export function selectTag(rows: number): string {
   return SELECT_TAGS[rows] ?? `SELECT ${rows}`;

@@ -11,7 +11,7 @@ import { type Lsn, LSN_ZERO, parseLsn } from '../pg/lsn.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
 import { READ_STATE_SQL } from '../replica/meta.ts';
 import { ReplicaReader } from '../replica/reader.ts';
-import type { SqliteValue, Statement } from '../replica/sqlite.ts';
+import type { Sqlite, SqliteValue, Statement } from '../replica/sqlite.ts';
 import { BACKEND, writeRowDescription } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import type { Parameters } from './client-frames.ts';
@@ -19,6 +19,7 @@ import { type ColumnWriter, columnWriter, typeLookup } from './columns.ts';
 import type { SessionSettings } from './settings.ts';
 import { bindPlan } from './sql/bind.ts';
 import { registerFunctions } from './sql/functions.ts';
+import type { Explainer } from './sql/explain.ts';
 import type { ForwardPlan, LocalPlan, Planned, PlanningSession, Script } from './sql/plan.ts';
 
 /** A result of an index lookup that grows beyond this is left to a slow lane, so that one client cannot hold up the others. */
@@ -65,7 +66,7 @@ export interface LocalEngineDeps {
   readonly feed: ReplicaFeed;
   readonly log: Log;
   /** Makes the planner; `catalogue` is the one of the current snapshot. */
-  readonly planner: (catalogue: () => Catalogue) => StatementPlanner;
+  readonly planner: (catalogue: () => Catalogue, explainer: Explainer) => StatementPlanner;
   /** Role that all clients act as. */
   readonly user: () => string;
 }
@@ -90,8 +91,15 @@ export class LocalEngine {
 
   constructor(deps: LocalEngineDeps) {
     this.#deps = deps;
-    this.#planner = deps.planner(() => must(this.#catalogue, 'planning without a catalogue'));
+    this.#planner = deps.planner(() => must(this.#catalogue, 'planning without a catalogue'), this.explainer);
   }
+
+  /** What EXPLAIN asks the replica. */
+  readonly explainer: Explainer = {
+    steps: (plan) => (this.#enter() ? sqliteSteps(must(this.#reader, 'a snapshot without a reader').sqlite, plan) : []),
+    rows: (tableOid) =>
+      this.#enter() ? (must(this.#reader, 'a snapshot without a reader').rowCounts().get(tableOid) ?? 0) : 0,
+  };
 
   /** The catalogue of this turn's snapshot; null while there is no replica. */
   get catalogue(): Catalogue | null {
@@ -512,4 +520,15 @@ const NOT_READY_PLAN: ForwardPlan = {
 /** What cannot be taken apart goes to the core as one statement. */
 function wholeScript(text: string, plan: ForwardPlan): Script {
   return { statements: [{ plan, literals: [], start: 0, end: text.length }], syntaxError: null };
+}
+
+/** EXPLAIN QUERY PLAN, indented as it is nested. */
+function sqliteSteps(sqlite: Sqlite, plan: LocalPlan): string[] {
+  const depths = new Map<SqliteValue, number>();
+  const nulls = plan.bindings.map(() => null);
+  return sqlite.rows(`EXPLAIN QUERY PLAN ${plan.sql}`, ...nulls).map(([id, parent, , detail]) => {
+    const depth = (depths.get(parent ?? null) ?? -1) + 1;
+    depths.set(id ?? null, depth);
+    return `${'  '.repeat(depth)}${String(detail)}`;
+  });
 }

@@ -12,6 +12,8 @@ import { UpstreamLost } from './upstream.ts';
 export interface Why {
   readonly reason: string;
   readonly detail: string;
+  /** To be told to the client before the core's answer. */
+  readonly notice?: string;
 }
 
 /** Found when a statement that could be answered here was about to run. */

@@ -16,8 +16,13 @@ import type { CatalogueAnswer } from './answers.ts';
 /** client_min_messages under which a client is told no notices. */
 const QUIET = new Set(['warning', 'error', 'fatal', 'panic']);
 
+/** Whether a client is told no notices. */
+export function isQuiet(minMessages: string): boolean {
+  return QUIET.has(minMessages);
+}
+
 export function writeRemembered(out: ByteWriter, answer: CatalogueAnswer, minMessages: string): void {
-  if (!QUIET.has(minMessages)) {
+  if (!isQuiet(minMessages)) {
     writeNotice(
       out,
       errorFields('00000', `the core is away; this is what it said at ${formatTime(answer.atMs)}`, {

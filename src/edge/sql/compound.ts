@@ -126,9 +126,6 @@ function combine(context: CompoundContext, fields: Fields, scope: Scope, isWhole
   const plain =
     text ??
     `${left.text !== null && isSame ? left.text : left.core(lefts)} ${OPERATORS[op]}${isAll ? ' ALL' : ''} ${right.core(rights)}`;
-  // SQLite loses conditions when it pulls such branches up (a bug of 3.53, found by the fuzzer).
-  if (isAll && op === 'SETOP_UNION' && /\b(?:RIGHT|FULL) JOIN\b/.test(plain))
-    throw new Forward('unproven-syntax', 'UNION ALL of RIGHT or FULL joins');
   return {
     targets,
     core: (expressions) =>

@@ -18,7 +18,7 @@ export interface LocalPlan {
   /** Types of the client's $1..$n as ParameterDescription must tell them. */
   readonly parameterTypes: readonly number[];
   readonly columns: readonly ColumnPlan[];
-  readonly tag: 'SELECT';
+  readonly tag: 'SELECT' | 'EXPLAIN';
   /** OIDs of the tables read. */
   readonly tables: readonly number[];
   /** NEED_… bits: settings that must hold in the session, else forward. `ColumnPlan.textNeeds` adds to it for columns sent as text. */
@@ -41,6 +41,8 @@ export interface ForwardPlan {
   readonly detail: string;
   /** True unless the statement is known not to write and not to lock. */
   readonly write: boolean;
+  /** Of an EXPLAIN: what is to be told of the statement that it explains, before the core's plan. */
+  readonly notice?: string;
 }
 
 /** Changes or reads the session itself; the server decides what of it the core must see. */

@@ -347,7 +347,7 @@ describe('whether a forwarded statement may write', () => {
     check('SELECT now()', false);
     check('SELECT * FROM pg_class', false);
     check('SELECT avg(ratio) FROM users GROUP BY team', false);
-    check('EXPLAIN SELECT * FROM users', false);
+    check('EXPLAIN SELECT now()', false);
     check("SELECT nextval('s')", true);
     check('SELECT my_function(1)', true);
     check('SELECT app.now()', true);

@@ -178,6 +178,9 @@ function aggregateOver(
   const node = nodes[0];
   const operand = node === undefined ? null : t.term(node, scope);
   const filter = fields['agg_filter'] === undefined ? null : t.condition(fields['agg_filter'] as Node, scope);
+  // Of 0 and -0 either is the smallest.
+  if (operand !== null && !isUntyped(operand) && operand.facts.family === 'float' && name !== 'count')
+    throw new Forward('unproven-function', `${name} of floats over a window`);
   if (operand !== null && !isUntyped(operand) && operand.facts.family === 'numeric')
     requireWindowed(name, operand, window);
   const filterSql = filter === null ? '' : ` FILTER (WHERE ${filter.value()})`;
