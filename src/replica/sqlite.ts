@@ -48,7 +48,8 @@ export interface Statement {
 /** An aggregate function: `step` once a row gives the next state. With `inverse` it may be used over windows. */
 export interface Aggregate<State> {
   readonly start: () => State;
-  readonly step: (state: State, value: SqliteValue) => State;
+  /** Takes as many values as it declares. */
+  readonly step: (state: State, ...values: SqliteValue[]) => State;
   /** Takes back the step of a row that leaves the window. */
   readonly inverse?: (state: State, value: SqliteValue) => State;
   readonly result: (state: State) => SqliteValue;

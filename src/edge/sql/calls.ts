@@ -1,8 +1,11 @@
 // Calls: functions, aggregates and what the session knows.
 
 import { OID } from '../../pg/oid.ts';
+import { callListAggregate, isListAggregate } from './aggregates.ts';
 import { type Expression, derived, isUntyped } from './expression.ts';
 import { Forward } from './forward.ts';
+import { isJsonCall, jsonCall } from './json-calls.ts';
+import { orderOf } from './order.ts';
 import { type Fields, type Node, list, names } from './parse.ts';
 import type { SessionValue } from './plan.ts';
 import { callAggregate, isAggregate } from './proven.ts';
@@ -18,7 +21,8 @@ export function call(t: Translation, fields: Fields, scope: Scope): Expression {
     throw new Forward('unproven-function', 'a function of another schema');
   }
   const name = path[path.length - 1] as string;
-  if (fields['agg_within_group'] === true || fields['agg_order'] !== undefined || fields['func_variadic'] === true) {
+  const isOrdered = fields['agg_order'] !== undefined && (fields['over'] !== undefined || !isListAggregate(name));
+  if (fields['agg_within_group'] === true || isOrdered || fields['func_variadic'] === true) {
     throw new Forward('unproven-syntax', `${name} with ORDER BY or VARIADIC`);
   }
   if (path.length === 1) t.draft.requireBuiltIn('function', name);
@@ -32,11 +36,8 @@ export function call(t: Translation, fields: Fields, scope: Scope): Expression {
     const sessionValue = SESSION_FUNCTIONS.get(name);
     if (sessionValue !== undefined) return sessionText(t, sessionValue);
   }
-  return callFunction(
-    name,
-    nodes.map((node) => t.term(node, scope)),
-    t.draft,
-  );
+  const terms = nodes.map((node) => t.term(node, scope));
+  return isJsonCall(name) ? jsonCall(name, terms, t.draft) : callFunction(name, terms, t.draft);
 }
 
 export function aggregate(
@@ -46,30 +47,28 @@ export function aggregate(
   fields: Fields,
   scope: Scope,
 ): Expression {
-  if (scope.aggregates !== 'allowed' || nodes.length > 1)
+  const isList = isListAggregate(name);
+  if (scope.aggregates !== 'allowed' || (nodes.length > 1 && !isList))
     throw new Forward('unproven-syntax', `${name} stands where it may not`);
   if (nodes.length === 0 && fields['agg_star'] !== true) throw new Forward('unproven-function', `${name}()`);
   // Inside an aggregate every column may be used, and no other aggregate.
   const grouped = scope.grouped;
   scope.aggregates = 'refused';
   try {
-    const node = nodes[0];
-    const operand = node === undefined ? null : t.term(node, scope);
+    const operands = nodes.map((node) => t.term(node, scope));
+    const operand = operands[0] ?? null;
+    const order = isList ? orderOf(list(fields['agg_order']), null, scope, { draft: t.draft, translator: t }) : [];
     const filter = fields['agg_filter'] === undefined ? null : t.condition(fields['agg_filter'] as Node, scope);
-    for (const part of [operand, filter]) {
+    for (const part of [...operands, ...order.map((each) => each.expression), filter]) {
       if (part !== null && !isUntyped(part) && isFromOutside(part, scope)) {
         throw new Forward('unproven-syntax', 'an aggregate over columns of an outer query');
       }
     }
-    const call = callAggregate(
-      {
-        name,
-        operand,
-        isDistinct: fields['agg_distinct'] === true,
-        filter: filter === null ? '' : ` FILTER (WHERE ${filter.value()})`,
-      },
-      t.draft,
-    );
+    const isDistinct = fields['agg_distinct'] === true;
+    const filterSql = filter === null ? '' : ` FILTER (WHERE ${filter.value()})`;
+    const call = isList
+      ? callListAggregate({ name, operands, isDistinct, order, filter: filterSql }, scope, t.draft)
+      : callAggregate({ name, operand, isDistinct, filter: filterSql }, t.draft);
     return { ...call, hasAggregate: true, isUngrouped: false };
   } finally {
     scope.aggregates = 'allowed';

@@ -5,7 +5,9 @@ import { OID } from '../../pg/oid.ts';
 import { parseArray } from '../../pg/types/array.ts';
 import { numericKey } from '../../pg/types/numeric-key.ts';
 import type { Sqlite, SqliteValue } from '../../replica/sqlite.ts';
+import { registerAggregates } from './aggregate-functions.ts';
 import { readInput } from './bind.ts';
+import { registerJson } from './json-functions.ts';
 import {
   addNum,
   divideNum,
@@ -44,6 +46,8 @@ export function registerFunctions(sqlite: Sqlite): void {
     text === null ? null : valueKey(kind as string, text as string),
   );
   registerProofs(sqlite);
+  registerJson(sqlite);
+  registerAggregates(sqlite);
   sqlite.function('skerry_read', (typeOid, text) =>
     text === null ? null : readInput(typeOid as number, text as string),
   );

@@ -1,6 +1,7 @@
 // Aggregates that SQLite answers as Postgres does, and letters that change case.
 
 import { OID } from '../../pg/oid.ts';
+import { isListAggregate } from './aggregates.ts';
 import { orderKey } from './compare.ts';
 import {
   DEFAULT_COLLATION,
@@ -60,7 +61,7 @@ const MIN_MAX_TYPES = new Set<number>([
 const AGGREGATES = new Set(['count', 'sum', 'avg', 'min', 'max', 'bool_and', 'bool_or', 'every']);
 
 export function isAggregate(name: string): boolean {
-  return AGGREGATES.has(name);
+  return AGGREGATES.has(name) || isListAggregate(name);
 }
 
 /** An aggregate of pg_catalog. The result's dependence on grouped columns is the caller's. */

@@ -3,6 +3,7 @@
 import type { Decimal } from '../numeric.ts';
 import { ceiling, floor } from '../numeric.ts';
 import { negateNum, type Num, remainderNum, roundNum, signOf, truncateNum, wholeQuotient } from '../decimal.ts';
+import { sqrtDecimal } from '../roots.ts';
 import type { Family, Proof } from './proof.ts';
 
 const identity = (value: unknown): unknown => value;
@@ -31,38 +32,11 @@ function minScale({ digits, scale }: Decimal): number {
   return left;
 }
 
-function integerRoot(value: bigint): bigint {
-  if (value < 2n) return value;
-  let root = 1n << BigInt(Math.ceil(value.toString(2).length / 2));
-  for (;;) {
-    const next = (root + value / root) >> 1n;
-    if (next >= root) return root;
-    root = next;
-  }
-}
-
-/** Digits of a square root: at least 16 significant ones, and those of the operand. */
 function sqrtNum(num: Num): Num {
-  if (typeof num === 'string') {
-    if (num === '-Infinity') throw new RangeError('cannot take square root of a negative number');
-    return num;
+  if (typeof num === 'string' ? num === '-Infinity' : num.digits < 0n) {
+    throw new RangeError('cannot take square root of a negative number');
   }
-  if (num.digits < 0n) throw new RangeError('cannot take square root of a negative number');
-  const weight = weightOf(num);
-  const before = (weight + 1) * 2 - 1;
-  const scale = Math.min(Math.max(16 - before, num.scale, 0), 1_000);
-  // One digit more than asked for, and whatever follows it cannot be a half.
-  const more = scale + 1;
-  const scaled = (num.digits * 10n ** BigInt(2 * more)) / 10n ** BigInt(num.scale);
-  const root = integerRoot(scaled);
-  return { digits: (root + 5n) / 10n, scale };
-}
-
-/** Power of 10,000 of the first digit in base 10,000; 0 for zero. */
-function weightOf({ digits, scale }: Decimal): number {
-  if (digits === 0n) return 0;
-  const text = (digits < 0n ? -digits : digits).toString();
-  return Math.ceil((text.length - scale) / 4) - 1;
+  return typeof num === 'string' ? num : sqrtDecimal(num);
 }
 
 function factorial(value: bigint): Num {
