@@ -1,6 +1,7 @@
 // Random SELECTs over the tables of differential-schema.ts, from a seed: typed, so that most of them are valid, and odd
 // enough to meet the corners. Whatever the planner answers itself must be what Postgres answers.
 
+import { intervalSpan } from '../src/edge/sql/keys.ts';
 import { type Answer, describePlan, type DifferentialWorld, type Question } from './differential-world.ts';
 
 export type Kind =
@@ -15,7 +16,11 @@ export type Kind =
   | 'uuid'
   | 'bytea'
   | 'mood'
-  | 'char';
+  | 'char'
+  | 'interval'
+  | 'jsonb'
+  | 'ints'
+  | 'inet';
 
 interface Column {
   readonly sql: string;
@@ -34,9 +39,10 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
     flag: 'bool',
   },
   texts: { id: 'int', t: 'text', c: 'text', v: 'text', d: 'text', f: 'char', u: 'uuid', b: 'bytea' },
-  times: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz', ts3: 'timestamp' },
+  times: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz', ts3: 'timestamp', i: 'interval' },
   days: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz' },
-  others: { id: 'int', mood: 'mood', pos: 'int', short: 'text' },
+  others: { id: 'int', mood: 'mood', pos: 'int', short: 'text', jb: 'jsonb', ints: 'ints', net: 'inet' },
+  documents: { n: 'int', k: 'text', doc: 'jsonb' },
   parents: { id: 'int', name: 'text', code: 'text', region: 'text', size: 'int' },
   children: { parent_id: 'int', n: 'int', label: 'text', score: 'int', at: 'timestamptz' },
 };
@@ -70,6 +76,10 @@ const LITERALS: Readonly<Record<Kind, readonly string[]>> = {
   bytea: ["'\\xdeadbeef'", "'\\x'", "'text'"],
   mood: ["'sad'", "'ok'", "'happy'", "'happy'::mood"],
   char: ["'abc'", "'ab '", "''"],
+  interval: ["interval '1 day'", "'24:00:00'::interval", "interval '-1 mon 3 days'", "interval '00:00:01.5'"],
+  jsonb: ["'{}'::jsonb", '\'{"a": 1.0}\'::jsonb', "'[1, 2]'::jsonb", '\'"x"\'::jsonb'],
+  ints: ["'{1,2}'::int[]", "'{}'::int[]", 'ARRAY[1, NULL]', "'{7}'::int[]"],
+  inet: ["'10.0.0.1'::inet", "'10.0.0.0/8'::inet", "'::1'::inet"],
 };
 
 /** Parameters by kind: what a client would send. */
@@ -86,6 +96,10 @@ const VALUES: Readonly<Record<Kind, readonly (string | null)[]>> = {
   bytea: ['\\xdeadbeef', ''],
   mood: ['ok', 'happy', null],
   char: ['abc', 'ab  '],
+  interval: ['1 day', '-1 mon', '00:00:01', null],
+  jsonb: ['{"a": 1}', '[]', null],
+  ints: ['{1,2}', '{}', null],
+  inet: ['10.0.0.1', '::/0', null],
 };
 
 const CAST_TYPES: Readonly<Record<Kind, string>> = {
@@ -101,6 +115,10 @@ const CAST_TYPES: Readonly<Record<Kind, string>> = {
   bytea: 'bytea',
   mood: 'mood',
   char: 'bpchar',
+  interval: 'interval',
+  jsonb: 'jsonb',
+  ints: 'int[]',
+  inet: 'inet',
 };
 
 /** Kinds that sets may be told apart by. */
@@ -473,7 +491,18 @@ export class Generator {
         ...common,
         () => `(${inner()} ${this.#pick(['+', '-', '*', '/', '%'])} ${inner()})`,
         () => `(- ${inner()})`,
-        () => `length(${inner('text')})`,
+        () => `length(${inner(this.#pick(['text', 'char', 'bytea']))})`,
+        () => `${this.#pick(['abs', 'sign', 'round'])}(${inner()})::int8`,
+        () => `mod(${inner()}, ${1 + this.#below(5)})`,
+        () => `(${inner()} ${this.#pick(['&', '|', '#'])} ${inner()})`,
+        () => `ascii(${inner('text')})`,
+        () => `cardinality(${inner('ints')})`,
+        () => `(${inner('ints')})[${this.#below(3)}]`,
+        () => `array_length(${inner('ints')}, 1)`,
+        () => `masklen(${inner('inet')})`,
+        () => `(${inner('date')} - ${inner('date')})`,
+        () => `(${inner('jsonb')} ->> 'a')::int`,
+        () => `octet_length(${inner('text')})`,
         () => `strpos(${inner('text')}, ${inner('text')})`,
         () => `(${inner()})::int8`,
         () => `(${inner('bool')})::int`,
@@ -500,6 +529,22 @@ export class Generator {
         () => `(${inner()})::varchar(${1 + this.#below(5)})`,
         () => `(${inner()} COLLATE "C")`,
         () => `concat(${inner()}, ${inner(this.#chance(0.5) ? 'text' : 'int')})`,
+        () => `concat_ws(${inner()}, ${inner('int')}, ${inner('bool')}, ${inner()})`,
+        () => `${this.#pick(['lpad', 'rpad'])}(${inner()}, ${this.#below(8)}, ${inner()})`,
+        () => `split_part(${inner()}, ${inner()}, ${1 + this.#below(3)})`,
+        () => `${this.#pick(['reverse', 'md5', 'quote_literal'])}(${inner()})`,
+        () => `translate(${inner()}, ${inner()}, ${inner()})`,
+        () => `repeat(${inner()}, ${this.#below(4)})`,
+        () => `substring(${inner()}, ${inner('int')}, ${this.#below(4)})`,
+        () => `regexp_replace(${inner()}, ${this.#pick(["'[a-c]'", "'b+'", "'\\s'", "'.'"])}, '_', 'g')`,
+        () => `(${inner('jsonb')} ->> ${this.#chance(0.5) ? "'a'" : '0'})`,
+        () => `jsonb_typeof(${inner('jsonb')})`,
+        () =>
+          `(${inner(this.#pick(['date', 'timestamp', 'interval', 'numeric', 'float', 'uuid', 'jsonb', 'inet', 'char']))})::text`,
+        () => `to_char(${inner(this.#pick(['timestamp', 'timestamptz']))}, 'YYYY-MM-DD HH24:MI:SS')`,
+        () => `array_to_string(${inner('ints')}, ',', '*')`,
+        () => `host(${inner('inet')})`,
+        () => `format('%s/%L', ${inner()}, ${inner('int')})`,
       ])();
     }
     if (kind === 'numeric') {
@@ -509,11 +554,68 @@ export class Generator {
         () => `${this.#pick(['round', 'trunc'])}(${inner()}, ${this.#below(4)})`,
         () => `${this.#pick(['round', 'trunc', 'ceil', 'floor'])}(${inner()})`,
         () =>
-          `extract(${this.#pick(['year', 'month', 'dow', 'doy', 'week'])} FROM ${inner(this.#pick(['date', 'timestamp', 'timestamptz']))})`,
+          `extract(${this.#pick(['year', 'month', 'dow', 'doy', 'week', 'epoch', 'century'])} FROM ${inner(this.#pick(['date', 'timestamp', 'timestamptz']))})`,
+        () => `extract(${this.#pick(['epoch', 'day', 'hour', 'second'])} FROM ${inner('interval')})`,
+        () => `${this.#pick(['abs', 'sign', '-', 'sqrt'])}(${inner()})`,
+        () => `(${inner(this.#pick(['int', 'numeric', 'float']))})::numeric(${8 + this.#below(4)},${this.#below(3)})`,
       ])();
     }
+    if (kind === 'float') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} ${this.#pick(['+', '-', '*', '/'])} ${inner(this.#chance(0.7) ? 'float' : 'int')})`,
+        () => `${this.#pick(['abs', 'round', 'floor', 'ceil', 'trunc', 'sign', '-'])}(${inner()})`,
+        () => `(${inner(this.#pick(['int', 'numeric']))})::float8`,
+        () =>
+          `date_part(${this.#pick(["'year'", "'epoch'", "'second'"])}, ${inner(this.#pick(['timestamp', 'timestamptz']))})`,
+      ])();
+    }
+    if (kind === 'interval') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} ${this.#pick(['+', '-'])} ${inner()})`,
+        () => `(${inner()} * ${this.#pick(['2', '0.5', '-1'])})`,
+        () => `(${inner('timestamp')} - ${inner('timestamp')})`,
+        () => `age(${inner('timestamp')}, ${inner('timestamp')})`,
+        () => `justify_days(${inner()})`,
+      ])();
+    }
+    if (kind === 'timestamp') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} ${this.#pick(['+', '-'])} ${inner('interval')})`,
+        () => `date_trunc(${this.#pick(["'day'", "'month'", "'week'", "'hour'"])}, ${inner()})`,
+        () => `(${inner(this.#pick(['date', 'timestamptz']))})::timestamp`,
+      ])();
+    }
+    if (kind === 'jsonb') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} -> ${this.#pick(["'a'", '0', "'b'"])})`,
+        () => `(${inner()} || ${inner()})`,
+        () => `(${inner()} #> '{a,b}')`,
+        () => `to_jsonb(${inner(this.#pick(['int', 'text', 'numeric', 'bool', 'timestamp', 'ints', 'float']))})`,
+        () => `jsonb_build_object('k', ${inner('int')}, 'v', ${inner('text')})`,
+        () => `jsonb_strip_nulls(${inner()})`,
+      ])();
+    }
+    if (kind === 'ints') {
+      return this.#pick([
+        ...common,
+        () => `(${inner()} || ${inner('int')})`,
+        () => `array_remove(${inner()}, ${inner('int')})`,
+        () => `(${inner()})[1:2]`,
+        () => `ARRAY[${inner('int')}, ${inner('int')}]`,
+      ])();
+    }
+    if (kind === 'inet') return this.#pick([...common, () => `network(${inner()})::inet`, () => `(${inner()} + 1)`])();
     if (kind === 'date')
-      return this.#pick([...common, () => `(${inner('timestamp')})::date`, () => `(${inner('timestamptz')})::date`])();
+      return this.#pick([
+        ...common,
+        () => `(${inner()} + ${this.#below(40)})`,
+        () => `(${inner('timestamp')})::date`,
+        () => `(${inner('timestamptz')})::date`,
+      ])();
     return this.#pick(common)();
   }
 
@@ -543,6 +645,14 @@ export class Generator {
       () => `${this.#typed('text', depth - 1)} ${this.#pick(['', 'NOT '])}LIKE ${this.#pick(PATTERNS)}`,
       () =>
         `${this.#typed('text', depth - 1)} = ANY (${this.#columns.some((column) => column.sql === 'a0.mood') ? 'a0.texts' : "'{abc,NULL,zz}'::text[]"})`,
+      () =>
+        `${this.#typed('text', depth - 1)} ${this.#pick(['~', '!~', '~*'])} ${this.#pick(["'^a'", "'b|c'", "'[0-9]+'", "'x$'", "'(ab)+c'", "'\\w'"])}`,
+      () => `${this.#typed('text', depth - 1)} SIMILAR TO ${this.#pick(["'a%'", "'(a|b)%'", "'_b_'"])}`,
+      () => `${this.#typed('jsonb', depth - 1)} ${this.#pick(['@>', '<@'])} ${inner('jsonb')}`,
+      () => `${this.#typed('jsonb', depth - 1)} ? 'a'`,
+      () => `${this.#typed('ints', depth - 1)} ${this.#pick(['@>', '<@', '&&', '='])} ${inner('ints')}`,
+      () => `${this.#typed('inet', depth - 1)} ${this.#pick(['<<', '>>=', '&&'])} ${inner('inet')}`,
+      () => `${this.#typed('date', depth - 1)} ${this.#pick(['<', '=', '>='])} ${inner('timestamp')}`,
       () => `${inner('int')} = ANY (ARRAY[${this.#below(5)}, ${this.#below(50)}])`,
     ];
     if (depth > 0) {
@@ -691,9 +801,13 @@ function differs(mine: Answer, core: Answer, ordered: readonly number[], isTotal
   return bag(mine) === bag(core) ? null : `rows ${JSON.stringify(mine.rows)} | ${JSON.stringify(core.rows)}`;
 }
 
-/** Numbers that sort alike although they print differently: 1.0 and 1.00, 0 and -0. */
+/** Values that sort alike although they print differently: 1.0 and 1.00, 0 and -0, a day and 24 hours. */
 function sameValue(text: string | null): string | null {
-  if (text === null || !/^-?\d+(\.\d+)?$/.test(text)) return text === null ? null : text.trimEnd();
+  if (text === null) return null;
+  if (/^(?:[+-]?\d+ (?:years?|mons?|days?) ?)*(?:[+-]?\d{2,}:\d\d:\d\d(?:\.\d+)?)?$/.test(text) && /[ay:]/.test(text)) {
+    return `interval ${intervalSpan(text)}`;
+  }
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return text.trimEnd();
   return text
     .replace(/(\.\d*?)0+$/, '$1')
     .replace(/\.$/, '')

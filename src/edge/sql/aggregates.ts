@@ -161,7 +161,7 @@ function isPrintedWhole({ facts, column, typmod }: Expression): boolean {
 /** Ordered by the primary key of the only table there is. */
 function isByKey(order: readonly Order[], scope: Scope): boolean {
   const [relation] = scope.namespace.relations;
-  if (relation?.table == null || scope.namespace.relations.length !== 1) return false;
+  if (relation === undefined || relation.table === null || scope.namespace.relations.length !== 1) return false;
   const sorted = new Set(order.map((each) => each.expression.column?.attnum));
   const { primaryKeyAttnums } = relation.table;
   return primaryKeyAttnums.length > 0 && primaryKeyAttnums.every((attnum) => sorted.has(attnum));

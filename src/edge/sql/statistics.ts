@@ -33,7 +33,7 @@ function spread(call: StatisticCall, draft: Draft): Expression {
   return derived(draft.facts(OID.numeric), [operand], () => `skerry_${call.name}(${text()})${call.filter}`);
 }
 
-function bits(call: StatisticCall, draft: Draft): Expression {
+function bits(call: StatisticCall): Expression {
   const operand = only(call);
   if (operand.facts.family !== 'integer')
     throw new Forward('unproven-function', `${call.name} of type ${operand.typeOid}`);
