@@ -42,7 +42,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, Kind>>>> = {
   times: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz', ts3: 'timestamp', i: 'interval' },
   days: { id: 'int', d: 'date', ts: 'timestamp', tz: 'timestamptz' },
   others: { id: 'int', mood: 'mood', pos: 'int', short: 'text', jb: 'jsonb', ints: 'ints', net: 'inet' },
-  documents: { n: 'int', k: 'text', doc: 'jsonb' },
+  documents: { id: 'int', n: 'int', k: 'text', doc: 'jsonb' },
   parents: { id: 'int', name: 'text', code: 'text', region: 'text', size: 'int' },
   children: { parent_id: 'int', n: 'int', label: 'text', score: 'int', at: 'timestamptz' },
 };

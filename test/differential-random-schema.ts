@@ -16,6 +16,10 @@ const TYPES: Readonly<Record<Kind, readonly string[]>> = {
   bytea: ['bytea'],
   mood: ['mood'],
   char: ['char(5)'],
+  interval: ['interval'],
+  jsonb: ['jsonb'],
+  ints: ['int[]'],
+  inet: ['inet'],
 };
 
 /** Values of each kind, as SQL; all fit into each of its types. */
@@ -32,6 +36,10 @@ const VALUES: Readonly<Record<Kind, readonly string[]>> = {
   bytea: ["'\\xdeadbeef'", "'\\x'", "'\\x00'"],
   mood: ["'sad'", "'ok'", "'happy'"],
   char: ["'abc'", "'ab'", "''", "'x y'"],
+  interval: ["'1 day'", "'24:00'", "'-1 mon 2 days'", "'0'", "'1 year 00:00:00.5'"],
+  jsonb: ["'{}'", '\'{"a": 1.0, "b": [1, null]}\'', '\'[1, 2, {"a": true}]\'', '\'"x"\'', "'null'", "'1.50'"],
+  ints: ["'{1,2}'", "'{}'", "'{NULL,7}'", "'[0:1]={5,6}'"],
+  inet: ["'10.0.0.1'", "'10.0.0.0/8'", "'::1'", "'192.168.1.5/24'"],
 };
 
 const KINDS = Object.keys(TYPES) as Kind[];

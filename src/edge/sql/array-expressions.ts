@@ -2,7 +2,7 @@
 
 import { OID } from '../../pg/oid.ts';
 import { cast, coerce, commonType } from './coerce.ts';
-import { type Expression, type Term, derived, isUntyped, mergeCollations } from './expression.ts';
+import { type Draft, type Expression, type Term, derived, isUntyped, mergeCollations } from './expression.ts';
 import { printedSql, storedSql } from './forms.ts';
 import { Forward } from './forward.ts';
 import { chooseOperator, elementOf } from './overload.ts';
@@ -10,7 +10,7 @@ import { type Fields, type Node, list } from './parse.ts';
 import { applyProof, typeOf } from './proven-call.ts';
 import type { Scope } from './scope.ts';
 import type { Translation } from './translation.ts';
-import { arrayOf } from './types.ts';
+import { arrayOf, hasDomains } from './types.ts';
 
 /** ARRAY[a, b]. `typeOid`: the array type it is cast to at once, which decides how its elements are read; 0 when it is not. */
 export function arrayExpression(t: Translation, fields: Fields, typeOid: number, scope: Scope): Expression {
@@ -29,14 +29,22 @@ export function arrayExpression(t: Translation, fields: Fields, typeOid: number,
     }
     return typeOid === 0 ? coerce(term, elementOid, draft) : cast(term, elementOid, -1, draft);
   });
-  if (elements.some((element) => element.facts.oid !== element.typeOid))
-    throw new Forward('unproven-type', 'an array of domains');
+  if (typeOid === 0) for (const element of elements) refuseDomainElement(element, draft);
   return derived(
     draft.facts(arrayOid),
     elements,
     () => `skerry_array(${elements.map((element) => printedSql(element.facts, element.value())).join(', ')})`,
     { nullable: false, collation: mergeCollations(elements) },
   );
+}
+
+/** An array of a domain is of another type. A computed value may be of one, too: CASE and the like keep it. */
+export function refuseDomainElement(element: Expression, draft: Draft): void {
+  if (element.relations.size === 0 || !hasDomains(element.typeOid, draft.catalogue)) return;
+  const { column } = element;
+  const table = column === null ? undefined : draft.catalogue.table(column.tableOid);
+  const declared = table?.columns.find((each) => each.attnum === column?.attnum)?.typeOid;
+  if (declared !== element.typeOid) throw new Forward('unproven-type', 'an array of what may be of a domain');
 }
 
 /** An A_Indirection node: `array[i]`, `array[i:j]`, `jsonb['key']`. */

@@ -233,6 +233,13 @@ export function arrayOf(oid: number, catalogue: Catalogue): number {
   return builtinType(oid)?.arrayOid ?? catalogue.type(oid)?.arrayOid ?? 0;
 }
 
+/** Whether there are domains over this type: an expression of it could have one of them as its type. */
+export function hasDomains(oid: number, catalogue: Catalogue): boolean {
+  for (const type of catalogue.types())
+    if (type.kind === 'd' && catalogue.resolveType(type.oid)?.oid === oid) return true;
+  return false;
+}
+
 /** SQL names that the grammar does not turn into pg_catalog names by itself. */
 const TYPE_NAMES: Readonly<Record<string, number>> = {
   int2: OID.int2,
