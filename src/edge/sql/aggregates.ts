@@ -3,7 +3,7 @@
 
 import { OID } from '../../pg/oid.ts';
 import { type AggregateResult, STATISTICS } from './statistics.ts';
-import { refuseDomainElement } from './array-expressions.ts';
+import { refuseDomainElements } from './array-expressions.ts';
 import { orderKey } from './compare.ts';
 import { coerce } from './coerce.ts';
 import { typeCollation, untypedTo } from './constants.ts';
@@ -52,7 +52,7 @@ export function callListAggregate(call: ListCall, scope: Scope, draft: Draft): E
       if (operand === undefined || arrayOid === 0 || draft.catalogue.resolveType(operand.typeOid)?.isArray === true) {
         throw new Forward('unproven-function', 'array_agg of this type');
       }
-      refuseDomainElement(operand, draft);
+      refuseDomainElements([operand], draft);
       const { distinct, order } = ordered(call, [operand], scope, draft);
       return derived(
         draft.facts(arrayOid),

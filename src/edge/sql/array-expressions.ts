@@ -29,7 +29,7 @@ export function arrayExpression(t: Translation, fields: Fields, typeOid: number,
     }
     return typeOid === 0 ? coerce(term, elementOid, draft) : cast(term, elementOid, -1, draft);
   });
-  if (typeOid === 0) for (const element of elements) refuseDomainElement(element, draft);
+  if (typeOid === 0) refuseDomainElements(elements, draft);
   return derived(
     draft.facts(arrayOid),
     elements,
@@ -38,13 +38,18 @@ export function arrayExpression(t: Translation, fields: Fields, typeOid: number,
   );
 }
 
-/** An array of a domain is of another type. A computed value may be of one, too: CASE and the like keep it. */
-export function refuseDomainElement(element: Expression, draft: Draft): void {
-  if (element.relations.size === 0 || !hasDomains(element.typeOid, draft.catalogue)) return;
-  const { column } = element;
-  const table = column === null ? undefined : draft.catalogue.table(column.tableOid);
-  const declared = table?.columns.find((each) => each.attnum === column?.attnum)?.typeOid;
-  if (declared !== element.typeOid) throw new Forward('unproven-type', 'an array of what may be of a domain');
+/**
+ * An array is of a domain when all its elements are, which is another type. Computed values may be of one: CASE and the like
+ * keep it. One element that is not decides.
+ */
+export function refuseDomainElements(elements: readonly Expression[], draft: Draft): void {
+  const isOfNone = (element: Expression): boolean => {
+    if (element.relations.size === 0 || !hasDomains(element.typeOid, draft.catalogue)) return true;
+    const { column } = element;
+    const table = column === null ? undefined : draft.catalogue.table(column.tableOid);
+    return table?.columns.find((each) => each.attnum === column?.attnum)?.typeOid === element.typeOid;
+  };
+  if (!elements.some(isOfNone)) throw new Forward('unproven-type', 'an array of what may be of a domain');
 }
 
 /** An A_Indirection node: `array[i]`, `array[i:j]`, `jsonb['key']`. */
