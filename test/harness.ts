@@ -258,10 +258,17 @@ export function temporaryFolder(): Disposable & { readonly path: string } {
 export function freePort(): number {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 17_000);
-    try {
-      Bun.listen({ hostname: '127.0.0.1', port, socket: { data() {} } }).stop(true);
-      return port;
-    } catch {}
+    if (isFreePort(port)) return port;
+  }
+}
+
+/** Whether nobody listens there now. */
+export function isFreePort(port: number): boolean {
+  try {
+    Bun.listen({ hostname: '127.0.0.1', port, socket: { data() {} } }).stop(true);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import type { World } from '../src/roles/world.ts';
-import { freePort, waitFor } from './harness.ts';
+import { freePort, isFreePort, waitFor } from './harness.ts';
 
 /** The command's main module. */
 export const MAIN = join(import.meta.dir, '../src/cli/main.ts');
@@ -39,9 +39,15 @@ export interface RunningUp extends AsyncDisposable {
   signal(name: 'SIGTERM' | 'SIGINT' | 'SIGKILL'): Promise<number>;
 }
 
-/** A port base that leaves room for 20 edges and that nobody else of this test run is likely to take. */
+/** Offsets that a world of up to four edges listens on. */
+const OFFSETS = [0, 32, 33, 40, 41, 42, 50, 51, ...[100, 110, 120, 130].flatMap((edge) => [edge, edge + 1])];
+
+/** A port base whose ports were all free a moment ago. */
 export function freePortBase(): number {
-  return freePort() - 300;
+  for (;;) {
+    const base = freePort();
+    if (base + 200 < 32_000 && OFFSETS.every((offset) => isFreePort(base + offset))) return base;
+  }
 }
 
 /** Starts `skerry up --json` and waits until it is ready. `--ephemeral` unless `--dir` is among the arguments. */
