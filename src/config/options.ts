@@ -397,6 +397,10 @@ const proxy = {
       default: 120_000,
       help: 'A client waits this long for a server connection; 0 is for ever.',
     }),
+    waitingBytesMax: size({
+      default: 256 * 1024 ** 2,
+      help: 'What clients that wait (for a server connection, or during PAUSE) may have sent, all together; above it they are not read until it is their turn.',
+    }),
     queryTimeoutMs: duration({ default: 0, help: 'Longest statement; 0 is none.' }),
     idleTransactionTimeoutMs: duration({ default: 0, help: 'Longest rest inside a transaction; 0 is none.' }),
     transactionTimeoutMs: duration({ default: 0, help: 'Longest transaction; 0 is none.' }),

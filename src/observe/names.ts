@@ -108,6 +108,12 @@ export const PROXY_BYTES: MetricDeclaration = {
   help: 'Bytes from clients (received) and to them (sent).',
 };
 
+export const PROXY_WAITING_BYTES: MetricDeclaration = {
+  name: 'skerry_proxy_waiting_bytes',
+  kind: 'gauge',
+  help: 'Bytes that clients have sent which wait for a server connection.',
+};
+
 export const PROXY_WORKERS: MetricDeclaration = {
   name: 'skerry_proxy_workers',
   kind: 'gauge',

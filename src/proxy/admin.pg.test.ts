@@ -231,3 +231,32 @@ describe('commands', () => {
     await waitFor('it stops', () => stopped);
   });
 });
+
+test('PAUSE keeps what clients send up to a bound for all of them; beyond, they are not read, and nothing is lost', async () => {
+  const waitingBytesMax = 300_000;
+  await using proxy = await startProxy(postgres, { waitingBytesMax });
+  await using admin = await connect(proxy, 'skerry');
+  const clients = await Promise.all(Array.from({ length: 30 }, () => connect(proxy, 'postgres')));
+  await clients[0]?.query('create table sent (length int)');
+  await admin.query('pause');
+  const text = 'x'.repeat(50_000);
+  // Several statements each, more than the bound in all; a client is read as long as there is room.
+  const inserts = clients.flatMap((client) =>
+    Array.from({ length: 4 }, () => client.query(`insert into sent values (length('${text}'))`)),
+  );
+  await waitFor('the bound is reached', () => proxy.proxy.waitingBytes > waitingBytesMax);
+  const held = await waitFor('nobody is read any more', async () => {
+    const before = proxy.proxy.waitingBytes;
+    await Bun.sleep(100);
+    return proxy.proxy.waitingBytes === before ? before : null;
+  });
+  // Each may have been in the middle of one read when the bound was reached.
+  expect(held).toBeLessThan(waitingBytesMax + clients.length * 64 * 1024);
+  expect(held).toBeLessThan(clients.length * 4 * text.length);
+  expect(proxy.metrics.render()).toContain(`skerry_proxy_waiting_bytes ${held}`);
+  await admin.query('resume');
+  await Promise.all(inserts);
+  expect(await postgres.value(`select count(*) filter (where length = 50000) from sent`)).toBe('120');
+  expect(proxy.proxy.waitingBytes).toBe(0);
+  await Promise.all(clients.map((client) => client.end()));
+});

@@ -55,6 +55,10 @@ export type PoolMode = 'session' | 'transaction' | 'statement';
 
 /** What a client needs of the proxy. */
 export interface ClientHost {
+  /** What clients that wait for a server connection have sent already, all together. */
+  waitingBytes: number;
+  /** Above this clients that wait are not read. */
+  readonly waitingBytesMax: number;
   readonly statements: StatementRegistry;
   readonly turn: TurnClock;
   now(): number;
@@ -206,6 +210,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   /** Null while nothing waits: an idle client keeps no array. */
   #input: Buffer[] | null = null;
   #inputBytes = 0;
+  /** Those of them that the host counts, because the client waits. */
+  #waitingBytes = 0;
   #inputNeeded = 0;
   #bodyLeft = 0;
   #bodyDropped = false;
@@ -255,7 +261,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     }
     this.#keep(buffer);
     if (this.state !== 'ready') {
-      if (this.#inputBytes > WAITING_BYTES_MAX) this.connection.pause();
+      this.#countWaiting();
       return;
     }
     if (this.#inputBytes >= this.#inputNeeded) this.#run(this.#takeInput());
@@ -293,6 +299,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.replay = null;
     this.#input = null;
     this.#inputBytes = 0;
+    this.#countWaiting();
     if (waiting) this.host.abandon(this);
     this.#forgetStatements();
     if (this.#hadChannels) void this.host.listen(this, []);
@@ -375,10 +382,20 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     }
   }
 
+  /** A client that waits is read until it has sent enough, or all that wait together have. */
+  #countWaiting(): void {
+    const { host } = this;
+    host.waitingBytes += this.#inputBytes - this.#waitingBytes;
+    this.#waitingBytes = this.#inputBytes;
+    const isFull = this.#inputBytes > WAITING_BYTES_MAX || host.waitingBytes > host.waitingBytesMax;
+    if (isFull && this.#inputBytes > 0) this.connection.pause();
+  }
+
   #takeInput(): Buffer {
     const input = this.#input;
     this.#input = null;
     this.#inputBytes = 0;
+    if (this.#waitingBytes !== 0) this.#countWaiting();
     return input === null || input.length === 0
       ? NO_BYTES
       : input.length === 1
@@ -421,6 +438,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
         const refusal = this.#refusal;
         this.#refusal = null;
         if (refusal !== null) this.waitFailed(refusal);
+        else this.#countWaiting();
         return;
       }
       at = next;

@@ -67,6 +67,8 @@ export interface ProxyConfig {
   /** What becomes of a server connection when its session-mode client has gone. */
   readonly serverReset: 'discard' | 'close';
   readonly queryWaitTimeoutMs: number;
+  /** Over all workers. */
+  readonly waitingBytesMax: number;
   readonly queryTimeoutMs: number;
   readonly idleTransactionTimeoutMs: number;
   readonly transactionTimeoutMs: number;
@@ -123,6 +125,7 @@ export const PROXY_DEFAULTS: ProxyConfig = {
   preparedMax: 200,
   serverReset: 'discard',
   queryWaitTimeoutMs: 120_000,
+  waitingBytesMax: 256 * 1024 ** 2,
   queryTimeoutMs: 0,
   idleTransactionTimeoutMs: 0,
   transactionTimeoutMs: 0,

@@ -18,6 +18,7 @@ import {
   PROXY_SERVER_CONNECTIONS,
   PROXY_TRANSACTIONS,
   PROXY_WAIT_SECONDS,
+  PROXY_WAITING_BYTES,
 } from '../observe/names.ts';
 import { type ClientOptions as SessionOptions, login, type SessionWorld } from '../session/client-login.ts';
 import { ClientSession, sendCancel } from '../session/client-session.ts';
@@ -145,6 +146,7 @@ export class Proxy implements ClientHost, LoginHost {
   readonly siblings: Siblings | null;
   /** Connections ever accepted. */
   accepted = 0;
+  waitingBytes = 0;
 
   readonly #options: ProxyOptions;
   readonly #metrics: Metrics;
@@ -179,6 +181,11 @@ export class Proxy implements ClientHost, LoginHost {
     });
   }
 
+  get waitingBytesMax(): number {
+    const { waitingBytesMax } = this.config;
+    return this.siblings === null ? waitingBytesMax : waitingBytesMax / Math.max(1, this.siblings.place().count);
+  }
+
   get loginTimeoutMs(): number {
     return this.config.clientLoginTimeoutMs;
   }
@@ -205,6 +212,7 @@ export class Proxy implements ClientHost, LoginHost {
     if (this.config.readPort !== null) this.#ports.push(await open(this.config.readPort, true));
     for (const name of this.config.databases.keys()) if (name !== '*') this.#databaseOf(name);
     this.#metrics.gaugeOf(PROXY_CLIENT_CONNECTIONS, {}, () => this.clients.size);
+    this.#metrics.gaugeOf(PROXY_WAITING_BYTES, {}, () => this.waitingBytes);
     this.#shareClients();
     this.#keepReady();
     const { signal } = this.#stop;

@@ -161,6 +161,7 @@ export function proxyConfig(config: Config): ProxyConfig {
     preparedMax: proxy.maxPreparedStatements,
     serverReset: proxy.serverReset,
     queryWaitTimeoutMs: proxy.queryWaitTimeoutMs,
+    waitingBytesMax: proxy.waitingBytesMax,
     queryTimeoutMs: proxy.queryTimeoutMs,
     idleTransactionTimeoutMs: proxy.idleTransactionTimeoutMs,
     transactionTimeoutMs: proxy.transactionTimeoutMs,
