@@ -20,6 +20,7 @@ import { LocalAnswers } from './local-answers.ts';
 import type { Snapshots } from './snapshots.ts';
 import { ABORTED, OwnStatements, ownSettingProblem } from './own-statements.ts';
 import { type PlanStamp, PreparedStatements, type PreparedStatement, sameColumns } from './prepared.ts';
+import { SessionTimers } from './session-timers.ts';
 import { SettingReports } from './setting-reports.ts';
 import { isOwnSetting, SessionSettings, type SettingsOwner } from './settings.ts';
 import type { AnsweredBy } from './show.ts';
@@ -84,6 +85,7 @@ export class Conversation {
   readonly own: OwnStatements;
   readonly slow: SlowRows;
   readonly transaction: TransactionState = newTransaction();
+  readonly timers: SessionTimers;
   readonly local: LocalAnswers;
   readonly cursors: Cursors;
   /** Something asynchronous runs; frames wait, but for COPY data. */
@@ -102,6 +104,11 @@ export class Conversation {
     this.reports = new SettingReports(this.settings);
     this.forward = new Forwarder(deps, this.settings, owner.forwarder);
     this.#startOwnSettings();
+    this.timers = new SessionTimers(
+      deps.clock,
+      () => this.settings.durations,
+      (fault) => server.fail(fault),
+    );
     this.local = new LocalAnswers(this);
     this.cursors = new Cursors(this, this.local);
     this.own = new OwnStatements(this);
@@ -151,6 +158,15 @@ export class Conversation {
     transaction.snapshot = null;
   }
 
+  /** The block ran at the core, and the core is gone: no savepoint brings it back. */
+  blockLost(): void {
+    const { transaction } = this;
+    transaction.where = 'local';
+    transaction.failed = true;
+    this.reports.change(() => this.settings.end(false));
+    this.#letGo();
+  }
+
   get status(): TransactionStatus {
     if (this.transaction.failed) return 'E';
     return this.transaction.where === 'none' ? 'I' : 'T';
@@ -184,6 +200,7 @@ export class Conversation {
   writeReady(): undefined {
     this.reports.write(this.out);
     writeReadyForQuery(this.out, this.status);
+    this.timers.ready(this.status);
     return undefined;
   }
 

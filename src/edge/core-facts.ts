@@ -14,7 +14,14 @@ import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
 import type { ClientSession } from '../session/client-session.ts';
-import { BUILT_IN_SETTINGS, type Defaults, PROBED_SETTINGS, quoteLiteral, type SettingsOwner } from './settings.ts';
+import {
+  BUILT_IN_SETTINGS,
+  type Defaults,
+  NEWER_SETTINGS,
+  PROBED_SETTINGS,
+  quoteLiteral,
+  type SettingsOwner,
+} from './settings.ts';
 import type { LocalPlan } from './sql/plan.ts';
 import { NO_SHADOWS, SHADOWS_SQL, type Shadows, shadowsOf } from './sql/shadows.ts';
 
@@ -51,7 +58,11 @@ export interface CoreKnowledgeDeps {
 }
 
 const SETTINGS_SQL = `SELECT pg_catalog.lower(name), pg_catalog.current_setting(name, true) FROM pg_catalog.unnest(ARRAY[${[
-  ...new Set([...PROBED_SETTINGS.filter((name) => name !== 'application_name'), ...Object.keys(BUILT_IN_SETTINGS)]),
+  ...new Set([
+    ...PROBED_SETTINGS.filter((name) => name !== 'application_name'),
+    ...Object.keys(BUILT_IN_SETTINGS),
+    ...NEWER_SETTINGS,
+  ]),
 ]
   .filter((name) => name !== 'application_name')
   .map(quoteLiteral)

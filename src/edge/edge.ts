@@ -18,7 +18,14 @@ import type { OwnPlacement } from '../contracts/placement.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { EDGE_ANSWERS_TOTAL, EDGE_CONNECTIONS, EDGE_LAG_SECONDS, EDGE_UPSTREAM_CONNECTIONS } from '../observe/names.ts';
+import {
+  EDGE_ANSWERS_TOTAL,
+  EDGE_CONNECTIONS,
+  EDGE_CURSOR_BYTES,
+  EDGE_LAG_SECONDS,
+  EDGE_SNAPSHOTS,
+  EDGE_UPSTREAM_CONNECTIONS,
+} from '../observe/names.ts';
 import type { Lsn } from '../pg/lsn.ts';
 import type { Catalogue } from '../replica/catalogue.ts';
 import { admissionBy, type CertificateRules, verifiersOf } from '../session/admission.ts';
@@ -326,6 +333,8 @@ class EdgeServer implements Edge {
     );
     metrics.gaugeOf(EDGE_CONNECTIONS, {}, () => this.connections);
     metrics.gaugeOf(EDGE_UPSTREAM_CONNECTIONS, {}, () => this.#pool.count + (this.#readers?.upstreamConnections ?? 0));
+    metrics.gaugeOf(EDGE_SNAPSHOTS, {}, () => this.#snapshots.count);
+    metrics.gaugeOf(EDGE_CURSOR_BYTES, {}, () => this.#cursorFiles.bytes);
     metrics.gaugeOf(EDGE_LAG_SECONDS, {}, () => feed.lagMs() / 1000);
   }
 

@@ -63,6 +63,7 @@ export class EdgeSession implements SessionOwner {
           if (status === 'I') session.endImplicit(!failed);
           session.reports.write(session.out);
           server.flush();
+          session.timers.ready(status);
         },
         unnamedGone: () => session.prepared.unnamedGone(),
         released: () => session.prepared.upstreamLost(),
@@ -80,6 +81,7 @@ export class EdgeSession implements SessionOwner {
     this.#simple = new SimpleQuery(session, local, this.#forwarded);
     this.#extended = new ExtendedQuery(session, local, this.#segment, this.#copy);
     if (session.settings.get('client_encoding') !== 'UTF8') session.forward.hold('encoding');
+    session.timers.ready('I');
   }
 
   get settings(): SessionSettings {
@@ -87,6 +89,7 @@ export class EdgeSession implements SessionOwner {
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number): void {
+    this.#session.timers.busy();
     const wait = this.#frame(type, buffer, start, end);
     if (wait !== undefined) this.#await(wait);
   }
@@ -118,7 +121,8 @@ export class EdgeSession implements SessionOwner {
   closed(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { slow, prepared, forward, cursors, transaction } = this.#session;
+    const { slow, prepared, forward, cursors, transaction, timers } = this.#session;
+    timers.stop();
     slow.kill();
     prepared.dropPortals();
     cursors.dropAll();
@@ -163,10 +167,7 @@ export class EdgeSession implements SessionOwner {
     const session = this.#session;
     this.#copy.state = 'no';
     session.prepared.upstreamLost();
-    if (session.transaction.where === 'upstream') {
-      session.transaction.where = 'local';
-      session.transaction.failed = true;
-    }
+    if (session.transaction.where === 'upstream') session.blockLost();
     if (held !== null) {
       this.#server.fail(
         new Fault('core-lost', {

@@ -51,6 +51,7 @@ const RULES: ReadonlyMap<string, Known> = new Map(
       ['statement_timeout', duration],
       ['synchronous_commit', oneOf('on', 'off', 'local', 'remote_write', 'remote_apply')],
       ['TimeZone', timeZone],
+      ['transaction_timeout', duration],
       ['skerry.max_lag', durationOrNone],
       ['skerry.monotonic_reads', boolean],
       ['skerry.wait_ms', durationOrNone],
@@ -89,6 +90,9 @@ const NO_MATTER = new Set([
   'default_transaction_read_only',
   'statement_timeout',
 ]);
+
+/** Settings of newer servers: known only where the core has them. */
+export const NEWER_SETTINGS: readonly string[] = ['transaction_timeout'];
 
 /** Settings under which statements mean something else, and the value under which they do not (null: whoever sets it at all). */
 const MEANING: Readonly<Record<string, string | null>> = {
@@ -225,12 +229,19 @@ export class SessionSettings {
 
   /** True when `SET name = values` can be judged here. */
   understands(name: string, values: readonly string[] | null): boolean {
+    if (!this.#exists(name)) return false;
     return values === null ? RULES.has(name.toLowerCase()) : understand(name, values, this.get(name) ?? '') !== null;
+  }
+
+  #exists(name: string): boolean {
+    const key = name.toLowerCase();
+    return !NEWER_SETTINGS.includes(key) || this.#owner.defaults()[key] !== undefined;
   }
 
   /** SET [LOCAL]; `values` null is DEFAULT or RESET. False (and nothing done) when only the core can judge it. */
   set(name: string, values: readonly string[] | null, local: boolean): boolean {
     const key = name.toLowerCase();
+    if (!this.#exists(key)) return false;
     const value = values === null ? null : understand(name, values, this.get(name) ?? '');
     if (value === null && (values !== null || !RULES.has(key))) return false;
     this.#assign({ name: key, value, local });

@@ -36,7 +36,6 @@ interface Client extends AsyncDisposable {
   by(): Promise<string>;
   /** Why the connection ended. */
   readonly ended: Promise<string>;
-  readonly pid: number;
 }
 
 async function connect(to: FollowingEdge = edge, options = ''): Promise<Client> {
@@ -58,7 +57,7 @@ async function connect(to: FollowingEdge = edge, options = ''): Promise<Client> 
       ),
     by: async () => (await ask('SHOW skerry.answered_by')).split(':', 1)[0] ?? '',
     ended,
-    pid: 0,
+
     [Symbol.asyncDispose]: () => client.end(),
   };
 }
@@ -244,4 +243,80 @@ describe('bounds', () => {
       await client.ask('ROLLBACK');
     });
   });
+});
+
+describe('what stops work here', () => {
+  /** A scan that takes longer than any test waits. */
+  const FOREVER = 'SELECT count(*) FROM a x JOIN a y ON x.id <> y.id JOIN a z ON z.id <> x.id AND z.n <= y.n';
+
+  const snapshots = (of: FollowingEdge): number =>
+    Number(/^skerry_edge_snapshots\S* (\d+)/m.exec(of.metrics.render())?.[1]);
+
+  test('statement_timeout, of statements and of cursors; the block goes on from its savepoint', async () => {
+    await using client = await connect();
+    await client.ask('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    const before = await client.ask(ONE);
+    await client.ask('SAVEPOINT s');
+    await client.ask("SET LOCAL statement_timeout = '100ms'");
+    expect(await client.fail(FOREVER)).toBe('57014');
+    expect(await client.fail(ONE)).toBe('25P02');
+    await client.ask('ROLLBACK TO s');
+    await client.ask("SET LOCAL statement_timeout = '100ms'");
+    expect(await client.fail(`DECLARE c CURSOR FOR ${FOREVER}`)).toBe('57014');
+    await client.ask('ROLLBACK TO s');
+    await add('a');
+    expect(await client.ask(ONE)).toBe(before);
+    await client.ask('ROLLBACK');
+    expect(await client.ask(ONE)).not.toBe(before);
+  });
+
+  test('idle_in_transaction_session_timeout ends the session and gives its snapshot back', async () => {
+    await using client = await connect(edge, '-c idle_in_transaction_session_timeout=200ms');
+    await client.ask(ONE);
+    await client.ask('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await client.ask(ONE);
+    expect(snapshots(edge)).toBe(1);
+    expect(await client.ended).toBe('25P03');
+    await waitFor('the snapshot to be given back', () => snapshots(edge) === 0);
+  });
+
+  test('the same where the block is the core’s, and in one that failed', async () => {
+    await using client = await connect(edge, '-c idle_in_transaction_session_timeout=200ms');
+    await client.ask('BEGIN');
+    await client.ask('UPDATE b SET n = n WHERE id = 3');
+    expect(await client.ended).toBe('25P03');
+    await using failed = await connect(edge, '-c idle_in_transaction_session_timeout=200ms');
+    await failed.ask('BEGIN');
+    await failed.fail('SELECT 1/0');
+    expect(await failed.ended).toBe('25P03');
+  });
+
+  test('idle_session_timeout', async () => {
+    await using client = await connect(edge);
+    await client.ask("SET idle_session_timeout = '200ms'");
+    expect(await client.ended).toBe('57P05');
+  });
+
+  test('transaction_timeout, where the core has it', async () => {
+    await using old = await connect();
+    if ((await old.ask('SHOW server_version_num')) < '170000') {
+      expect(await old.fail("SET transaction_timeout = '1s'")).toBe('42704');
+      expect(await old.fail('SHOW transaction_timeout')).toBe('42704');
+    }
+    await using newer = await startPostgres({ version: '18' });
+    await newer.sql(
+      'CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a SELECT i, 0 FROM generate_series(1, 2000) i',
+    );
+    await using feeding = await startRelay({ upstream: upstreamOf(newer) });
+    await using to = await startFollowingEdge(newer, feeding, { name: 'newer' });
+    await using idle = await connect(to, '-c transaction_timeout=300ms');
+    await idle.ask('BEGIN');
+    await idle.ask(ONE);
+    expect(await idle.ended).toBe('25P04');
+    await using busy = await connect(to);
+    await busy.ask("SET transaction_timeout = '300ms'");
+    expect(await busy.ask('SHOW transaction_timeout')).toBe('300ms');
+    expect(await busy.fail(FOREVER)).toBe('25P04');
+    await waitFor('its lane to be given back', () => to.edge.slowLanesTaken === 0);
+  }, 60_000);
 });

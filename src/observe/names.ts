@@ -56,6 +56,18 @@ export const EDGE_UPSTREAM_CONNECTIONS: MetricDeclaration = {
   help: 'Connections of this edge to the core for forwarded statements.',
 };
 
+export const EDGE_SNAPSHOTS: MetricDeclaration = {
+  name: 'skerry_edge_snapshots',
+  kind: 'gauge',
+  help: 'Transaction blocks that keep a snapshot of the replica, in the first process of this edge.',
+};
+
+export const EDGE_CURSOR_BYTES: MetricDeclaration = {
+  name: 'skerry_edge_cursor_bytes',
+  kind: 'gauge',
+  help: 'Rows of open cursors that lie in files, in bytes, in the first process of this edge.',
+};
+
 const PROXY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
 export const PROXY_QUERY_SECONDS: MetricDeclaration = {
