@@ -67,7 +67,7 @@ function describeTarget(target: Target, unit: Unit): string {
 /** A number with its unit, with as many digits as one reads. */
 export function format(value: number, unit: Unit): string {
   if (Number.isNaN(value)) return 'not measured';
-  const digits = unit === 'ms' || unit === 's' || unit === 'x' || unit === 'µs' ? 2 : 0;
+  const digits = unit === 'ms' || unit === 's' || unit === 'x' || unit === 'µs' || unit === 'kB' ? 2 : 0;
   const text = value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
   return unit === 'count' ? text : `${text} ${unit}`;
 }

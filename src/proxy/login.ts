@@ -9,6 +9,7 @@ import type { SessionWorld } from '../session/client-login.ts';
 import { errorFieldsOf } from '../session/faults.ts';
 import { agreeOnVersion, proveByScram, receiveStartup, settingsAskedFor, type Startup } from '../session/greeting.ts';
 import { Inbox } from '../session/inbox.ts';
+import type { Pacer } from '../session/pacer.ts';
 import {
   parseScramVerifier,
   SCRAM_SALT_BYTES,
@@ -63,6 +64,7 @@ export interface LoginHost {
   readonly log: Log;
   readonly loginTimeoutMs: number;
   readonly mockSecret: Uint8Array;
+  readonly handshakes: Pacer;
   tls(): TlsServerOptions | null;
   decide(attempt: LoginAttempt): Promise<LoginDecision>;
   /** Resolves when it has been done, or passed on to where the client is. Never rejects. */
@@ -167,8 +169,12 @@ class ClientLogin {
   }
 
   async #startup(): Promise<Startup | null> {
-    const startup = await receiveStartup(this.#connection, this.#inbox, this.#tls, ({ processId, secretKey }) =>
-      this.#host.cancelRequested(processId, secretKey),
+    const startup = await receiveStartup(
+      this.#connection,
+      this.#inbox,
+      this.#tls,
+      ({ processId, secretKey }) => this.#host.cancelRequested(processId, secretKey),
+      this.#host.handshakes,
     );
     if (startup === null) {
       this.#over = true;

@@ -25,6 +25,7 @@ import { ClientSession, sendCancel } from '../session/client-session.ts';
 import type { ConnectionTarget } from '../session/connection-string.ts';
 import { errorFieldsOf } from '../session/faults.ts';
 import { Secret } from '../base/secret.ts';
+import { Pacer } from '../session/pacer.ts';
 import type { ScramKeys } from '../session/scram.ts';
 import { encodeBackend, writeError, writeReadyForQuery } from '../wire/backend.ts';
 import { ByteWriter } from '../wire/bytes.ts';
@@ -138,6 +139,7 @@ export class Proxy implements ClientHost, LoginHost {
   readonly users = new Map<string, UserState>();
   readonly startedAt: number;
   readonly mockSecret: Uint8Array;
+  readonly handshakes: Pacer;
   readonly version: string;
   config: ProxyConfig;
   state: 'running' | 'draining' | 'stopping' = 'running';
@@ -164,6 +166,7 @@ export class Proxy implements ClientHost, LoginHost {
     this.world = world;
     this.log = world.log;
     this.turn = new TurnClock(world.clock);
+    this.handshakes = new Pacer(world.clock, HANDSHAKES_PER_TURN);
     this.#metrics = world.metrics;
     this.#options = options;
     this.config = options.config;
@@ -1235,6 +1238,9 @@ export class Proxy implements ClientHost, LoginHost {
     for (const client of this.clients) client.checkTimeouts(now, limits);
   }
 }
+
+/** TLS handshakes that may begin in one turn of the event loop: each costs as much as a hundred point queries. */
+const HANDSHAKES_PER_TURN = 2;
 
 /** Logins that may be under way besides the clients that are in. */
 const LOGINS_MAX = 1_000;

@@ -20,6 +20,7 @@ import {
 } from '../wire/startup.ts';
 import type { CancelKey } from './cancel.ts';
 import type { Inbox } from './inbox.ts';
+import type { Pacer } from './pacer.ts';
 import {
   mockScramVerifier,
   SCRAM_NONCE_BYTES,
@@ -34,16 +35,19 @@ export type Startup = StartupPacket & { readonly tag: 'startup' };
 /**
  * Everything up to the startup packet: direct TLS or one SSLRequest, one GSSENCRequest, in any order. Null for a cancel
  * request, about which the peer is not told a word: whether the key was right is nobody's business. Rejects with
- * `protocol-violation` (08P01) or what the TLS handshake says.
+ * `protocol-violation` (08P01) or what the TLS handshake says. `handshakes`, when given, spreads handshakes over turns of the
+ * event loop: they are most of what a login costs, and one turn may bring hundreds, while all others stand still.
  */
 export async function receiveStartup(
   connection: Connection,
   inbox: Inbox,
   tls: TlsServerOptions | null,
   cancelRequested: (key: CancelKey) => Promise<void> | void,
+  handshakes?: Pacer,
 ): Promise<Startup | null> {
   const { reader } = inbox;
   if ((await inbox.peek()) === TLS_HANDSHAKE_BYTE && tls !== null) {
+    await handshakes?.turn();
     const facts = await connection.startTlsServer(tls, reader.takeRest());
     if (facts.alpn !== ALPN_POSTGRESQL) throw violation('direct TLS connections must negotiate ALPN "postgresql"');
   }
@@ -57,6 +61,8 @@ export async function receiveStartup(
       case 'sslRequest':
         if (askedTls) throw violation('repeated TLS request');
         askedTls = true;
+        // Before the answer: what the client sends after it belongs to the handshake.
+        if (tls !== null) await handshakes?.turn();
         refuseEarlyBytes(inbox);
         connection.write(tls === null ? ANSWER_NO : ANSWER_YES);
         if (tls !== null) await connection.startTlsServer(tls);
