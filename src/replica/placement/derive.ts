@@ -392,7 +392,7 @@ export class Deriver {
   #rowTest(held: HeldTable, attnums: readonly number[]): (row: readonly (string | null)[]) => boolean {
     const layout = held.full;
     const columns = conditionLayouts(layout, [held]);
-    const statement = this.#sqlite.prepare(`SELECT ${heldSql(held, this.#catalogue(), parameters(columns))}`);
+    const statement = this.#sqlite.prepare(`SELECT ${heldSql(held, this.#catalogue(), parameters(columns))}${lastParameter(columns)}`);
     return (row) => {
       const values: SqliteValue[] = [];
       for (const column of columns) {
@@ -704,7 +704,7 @@ export class Deriver {
     return {
       layout,
       columns,
-      byValue: this.#sqlite.prepare(`SELECT ${byValue.join(', ')}`),
+      byValue: this.#sqlite.prepare(`SELECT ${byValue.join(', ')}${lastParameter(columns)}`),
       byKey:
         layout.key.length === 0
           ? null
@@ -904,6 +904,12 @@ function parameters(columns: readonly ColumnLayout[]): (column: ColumnLayout, fo
     next += column.keyName === null ? 1 : 2;
   }
   return (column, form) => `?${must(places.get(column.attnum)) + (form === 'key' && column.keyName !== null ? 1 : 0)}`;
+}
+
+/** Mentions the last parameter: a condition need not look at the key of a column, and all are bound. */
+function lastParameter(columns: readonly ColumnLayout[]): string {
+  const count = columns.reduce((sum, column) => sum + (column.keyName === null ? 1 : 2), 0);
+  return count === 0 ? '' : `, ?${count}`;
 }
 
 function whereKey(layout: TableLayout): string {
