@@ -210,7 +210,8 @@ function change(random: Chance): string {
     },
     () => `alter table high replica identity ${random.of(['full', 'default'])}`,
     () => `truncate ${random.of(['keyed', 'keyless', 'indexed', 'low', 'parted', 'keyed, indexed, unheld'])}`,
-    () => `alter table parted detach partition high; alter table parted attach partition high for values from (2) to (100000)`,
+    () =>
+      `alter table parted detach partition high; alter table parted attach partition high for values from (2) to (100000)`,
   ])();
 }
 

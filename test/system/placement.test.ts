@@ -3,6 +3,7 @@
 import { expect, test } from 'bun:test';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { SQL } from 'bun';
 import { temporaryFolder, waitFor } from '../harness.ts';
 import { skerry, startUp } from '../skerry.ts';
 
@@ -90,3 +91,64 @@ test('INVARIANT_I4 a placement is set, changed, shown and removed; verify compar
   const end = await verify();
   expect(end.places[1]?.tables.map((one) => one.table)).toHaveLength(3);
 }, 120_000);
+
+test('INVARIANT_I4 placements change while relay, edges and core are killed: in the end every PoP holds what is its own', async () => {
+  await using up = await startUp(['--edges', '2', '--sample', 'small']);
+  const { dir, edges } = up.ready;
+  const run = (...args: string[]) => skerry(['placement', ...args, '--dir', dir]);
+  expect((await run('set', 'rest', '--pops', '*', '--table', '*')).code).toBe(0);
+  const writer = new SQL({ url: edges[1]?.pg ?? '', max: 1, tls: false });
+  const stop = new AbortController();
+  let written = 0;
+  const writing = (async () => {
+    while (!stop.signal.aborted) {
+      // It goes through an edge, which is killed now and then, to a core that is, too.
+      await writer`insert into zones (name, name_servers) values (${`fuzz-${written}.example`}, '{}') on conflict do nothing`.then(
+        () => (written += 1),
+        () => Bun.sleep(20),
+      );
+      await writer`update zones set name = name || 'x' where id % 7 = ${written % 7} and length(name) < 60`.catch(
+        () => {},
+      );
+    }
+  })();
+  const tables = [
+    'zones WHERE id <= 50',
+    'zones (id) WHERE id > 20',
+    'zones',
+    'dns_records (id)',
+    "zones WHERE name LIKE 'fuzz%'",
+  ];
+  const victims = ['relay', 'edge-0', 'relay', 'core'];
+  for (const [round, victim] of victims.entries()) {
+    const table = tables[round % tables.length] as string;
+    const setting = run('set', 'eu', '--pops', 'edge-0', '--table', table);
+    // Somewhere in the middle of it, each time at another place.
+    await Bun.sleep(150 + 90 * round);
+    const before = up.pidOf(victim);
+    process.kill(before, 'SIGKILL');
+    await setting;
+    await waitFor(`${victim} is back`, () => up.pidOf(victim) !== before, 60_000);
+    // The command may have been cut off: what counts is what is said last.
+    await waitFor(
+      'it is set',
+      async () => (await run('set', 'eu', '--pops', 'edge-0', '--table', table)).code === 0,
+      60_000,
+    );
+  }
+  stop.abort();
+  await writing;
+  await writer.close({ timeout: 0 });
+  expect(written).toBeGreaterThan(0);
+  const { code, out } = await skerry(['verify', '--wait', '--json', '--dir', dir]);
+  const verdict = JSON.parse(out) as Verdict;
+  expect([code, verdict.places.map(({ name, placement }) => [name, placement ?? ''])]).toEqual([
+    0,
+    [
+      ['core', ''],
+      ['edge-0', 'eu'],
+      ['edge-1', ''],
+    ],
+  ]);
+  expect(verdict.places[1]?.tables).toHaveLength(1);
+}, 240_000);
