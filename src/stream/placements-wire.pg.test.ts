@@ -14,7 +14,7 @@ setDefaultTimeout(60_000);
 const TABLES = [
   "people (id, name, region, mood) WHERE region = 'eu'",
   "events (id, what) WHERE NOT what LIKE 'LEAK%'",
-  "keyless (a, b) WHERE a > 0",
+  'keyless (a, b) WHERE a > 0',
 ];
 
 const BEFORE = `
@@ -87,7 +87,14 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
         // The name of a partition, and the condition itself, are its own.
         const own = /leak_high|NOT what LIKE 'LEAK%'/g;
         const found = (bytes: Uint8Array): string[] =>
-          [...new Set(Buffer.from(bytes).toString('latin1').replaceAll(own, '').match(/.{0,40}leak.{0,20}/gis) ?? [])].slice(0, 5);
+          [
+            ...new Set(
+              Buffer.from(bytes)
+                .toString('latin1')
+                .replaceAll(own, '')
+                .match(/.{0,40}leak.{0,20}/gis) ?? [],
+            ),
+          ].slice(0, 5);
         expect([when, 'stream', found(stream.sent())]).toEqual([when, 'stream', []]);
         expect([when, 'http', found(http.sent())]).toEqual([when, 'http', []]);
         const snapshot = await askRelay(relay, 'eu', '/snapshot');
@@ -96,7 +103,15 @@ for (const version of (['15', '18'] as const).filter((one) => needs(`postgres-${
         await Bun.write(join(folder, 'snapshot.sqlite'), bytes);
         using file = new Sqlite(join(folder, 'snapshot.sqlite'), { mode: 'read' });
         expect(file.value('PRAGMA freelist_count')).toBe(0);
-        for (const path of ['/status', '/checksum', '/placements', '/metrics', '/checksum?placement=rest', '/kv', '/']) {
+        for (const path of [
+          '/status',
+          '/checksum',
+          '/placements',
+          '/metrics',
+          '/checksum?placement=rest',
+          '/kv',
+          '/',
+        ]) {
           const text = await (await askRelay(relay, 'eu', path)).text();
           expect([when, path, found(Buffer.from(text))]).toEqual([when, path, []]);
         }

@@ -392,7 +392,9 @@ export class Deriver {
   #rowTest(held: HeldTable, attnums: readonly number[]): (row: readonly (string | null)[]) => boolean {
     const layout = held.full;
     const columns = conditionLayouts(layout, [held]);
-    const statement = this.#sqlite.prepare(`SELECT ${heldSql(held, this.#catalogue(), parameters(columns))}${lastParameter(columns)}`);
+    const statement = this.#sqlite.prepare(
+      `SELECT ${heldSql(held, this.#catalogue(), parameters(columns))}${lastParameter(columns)}`,
+    );
     return (row) => {
       const values: SqliteValue[] = [];
       for (const column of columns) {
