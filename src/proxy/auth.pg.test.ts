@@ -150,6 +150,17 @@ describe('auth_query', () => {
     expect(await login(proxy, { user: 'nobody', password: 'wrong' })).toBe(WRONG('nobody'));
   });
 
+  test('names of databases that strangers make up are not kept and stop nobody else', async () => {
+    await using proxy = await startProxy(postgres, options());
+    for (let index = 0; index < 8; index += 1) {
+      const database = `made-up-${index}-${'x'.repeat(index)}`;
+      expect(await login(proxy, { user: 'alice', password: "wonder'land", database })).toBe(WRONG('alice'));
+    }
+    expect(proxy.proxy.databases.size).toBe(0);
+    // After five real failures auth_query would rest for half a minute.
+    expect(await login(proxy, { user: 'alice', password: "wonder'land" })).toBe('alice');
+  });
+
   test('honours VALID UNTIL and NOLOGIN (CVE-2025-2291)', async () => {
     await using proxy = await startProxy(postgres, options());
     expect(await login(proxy, { user: 'late', password: 'late' })).toBe(WRONG('late'));

@@ -426,6 +426,7 @@ describe('hostile peers', () => {
     ['a Describe of nothing', frame('D')],
     ['a Sync with a body', frame('S', 'x')],
     ['a password nobody asked for', frame('p', z('secret'))],
+    ['a Bind with an endless name', join('B', i32(1_000_000), z(''), Buffer.alloc(20_000, 'n'))],
   ])('%s ends that connection alone', async (_name, bytes) => {
     using peer = await RawPeer.login(proxy.port, LOGIN);
     peer.send(bytes);
@@ -443,6 +444,26 @@ describe('hostile peers', () => {
     expect(announced[0]?.body.toString('latin1')).toContain('_pq_.test_protocol_negotiation');
     // Protocol 3.2 has keys of 32 bytes.
     expect(peer.frames().find((one) => one.type === 'K')?.body.length).toBe(36);
+  });
+
+  test('names longer than Postgres keeps are the client’s own, as on a direct connection', async () => {
+    using peer = await RawPeer.login(proxy.port, LOGIN);
+    const long = 'n'.repeat(5_000);
+    peer.send(join(parse(long, 'select 1'), bind(long), execute(), sync, bind(`${long}m`), sync));
+    await waitFor('both answers', () => peer.frames().filter((one) => one.type === 'Z').length === 3);
+    expect(
+      peer
+        .frames()
+        .slice(-7)
+        .map((one) => one.type)
+        .join(''),
+    ).toBe('12DCZEZ');
+    expect(peer.errors().at(-1)?.['C']).toBe('26000');
+    using stranger = await RawPeer.open(proxy.port);
+    stranger.send(startup({ user: 'postgres', database: 'd'.repeat(9_000) }));
+    await waitFor('it is refused', () => stranger.closed, 10_000);
+    expect(stranger.errors().at(-1)?.['C']).toBe('3D000');
+    await served();
   });
 
   test('a client that leaves in the middle of a message costs that server connection and nothing else', async () => {

@@ -180,7 +180,7 @@ export class Proxy implements ClientHost, LoginHost {
       clock: world.clock,
       log: world.log,
       config: () => this.config,
-      connect: (database, user) => this.#control(this.#databaseOf(database) as DatabaseState, user, 'primary'),
+      connect: (database, user) => this.#authSession(database, user),
     });
   }
 
@@ -268,8 +268,8 @@ export class Proxy implements ClientHost, LoginHost {
       return { method, secret: this.config.users.get(attempt.user)?.secret ?? null };
     }
     const isAdmin = ADMIN_DATABASES.has(attempt.database);
-    const database = isAdmin ? null : this.#databaseOf(attempt.database);
-    return { method, secret: await this.#secrets.find(attempt.user, database?.config ?? null) };
+    const database = isAdmin ? null : this.#configOf(attempt.database);
+    return { method, secret: await this.#secrets.find(attempt.user, database) };
   }
 
   async cancelRequested(processId: number, secretKey: Uint8Array): Promise<void> {
@@ -994,7 +994,7 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   #sessionOptions(
-    database: DatabaseState,
+    database: Pick<DatabaseState, 'config'>,
     user: string,
     address: ServerAddress,
     settings: ReadonlyMap<string, string>,
@@ -1054,7 +1054,34 @@ export class Proxy implements ClientHost, LoginHost {
     return this.#controlAt(database, user, this.#addressOf(database, place));
   }
 
-  async #controlAt(database: DatabaseState, user: string, address: ServerAddress): Promise<ClientSession> {
+  /**
+   * For auth_query: the client has proved nothing yet, so nothing is kept of the database that it names, or strangers could
+   * fill the memory with names. Servers are tried in their order; a standby knows the secrets too.
+   */
+  async #authSession(name: string, user: string): Promise<ClientSession> {
+    const known = this.databases.get(name);
+    if (known !== undefined) return await this.#control(known, user, 'primary');
+    const config = this.#configOf(name) as DatabaseConfig;
+    const given = this.#options.topologies?.get(name) ?? this.#options.topologies?.get('*');
+    const primary = given?.current().primary;
+    const servers = primary === undefined || primary === null ? config.servers : [primary];
+    let failure: unknown = new Fault('server-unavailable', { message: `no server for database "${name}"` });
+    for (const server of servers) {
+      try {
+        return await this.#controlAt({ config }, user, server);
+      } catch (error) {
+        failure = error;
+        if (error instanceof Fault && !error.retryable) break;
+      }
+    }
+    throw failure;
+  }
+
+  async #controlAt(
+    database: Pick<DatabaseState, 'config'>,
+    user: string,
+    address: ServerAddress,
+  ): Promise<ClientSession> {
     const { options } = this.#sessionOptions(database, user, address, new Map(), null);
     return await ClientSession.connect(this.world, {
       ...options,
@@ -1072,13 +1099,17 @@ export class Proxy implements ClientHost, LoginHost {
     }
   }
 
+  #configOf(name: string): DatabaseConfig | null {
+    const { databases } = this.config;
+    const fallback = databases.get('*');
+    return databases.get(name) ?? (fallback === undefined ? null : { ...fallback, name });
+  }
+
   #databaseOf(name: string): DatabaseState | null {
     const known = this.databases.get(name);
     if (known !== undefined) return known;
-    const { databases } = this.config;
-    const fallback = databases.get('*');
-    const config = databases.get(name) ?? (fallback === undefined ? undefined : { ...fallback, name });
-    if (config === undefined) return null;
+    const config = this.#configOf(name);
+    if (config === null) return null;
     const given = this.#options.topologies?.get(name) ?? this.#options.topologies?.get('*');
     const first = config.servers[0] ?? { host: '127.0.0.1', port: 5432 };
     const database = new DatabaseState(config, given ?? singleServer(first), this.#metrics);

@@ -3,7 +3,7 @@
 // client has no say in (CVE-2025-12819); the default one gives no secret past VALID UNTIL (CVE-2025-2291).
 
 import type { Clock } from '../base/clock.ts';
-import { describeError } from '../base/fault.ts';
+import { describeError, Fault } from '../base/fault.ts';
 import type { Log } from '../observe/log.ts';
 import type { ClientSession } from '../session/client-session.ts';
 import type { DatabaseConfig, ProxyConfig } from './config.ts';
@@ -58,15 +58,24 @@ export class SecretStore {
       this.#failures = 0;
       const row = result.rows[0];
       const secret = row !== undefined && row[0] === user ? (row[1] ?? null) : null;
-      if (this.#known.size >= ENTRIES_MAX) this.#known.clear();
-      this.#known.set(key, { secret: secret === '' ? null : secret, at: now });
+      this.#remember(key, secret === '' ? null : secret, now);
       return secret;
     } catch (error) {
+      if (error instanceof Fault && error.code === 'database-missing') {
+        // A stranger may name any: it says nothing about auth_query.
+        this.#remember(key, null, now);
+        return null;
+      }
       this.#failures += 1;
       if (this.#failures >= FAILURES_MAX) this.#pausedUntil = now + PAUSE_MS;
       this.#options.log.warn('proxy.auth-query-failed', { database: database.name, message: describeError(error) });
       return null;
     }
+  }
+
+  #remember(key: string, secret: string | null, now: number): void {
+    if (this.#known.size >= ENTRIES_MAX) this.#known.clear();
+    this.#known.set(key, { secret, at: now });
   }
 
   /** A server has refused what was known of this user: ask again. */
