@@ -25,6 +25,12 @@ import type { ForwardPlan, LocalPlan, Planned, PlanningSession, Script } from '.
 /** A result of an index lookup that grows beyond this is left to a slow lane, so that one client cannot hold up the others. */
 const FAST_ROWS_MAX = 1000;
 
+/** Rows that a statement may read on the event loop without an index: about a millisecond. */
+const FAST_SCAN_ROWS_MAX = 1_000;
+
+/** How old row counts may be that lanes are chosen by. */
+const ROW_COUNTS_AGE_MS = 1_000;
+
 /** Prepared SQLite statements kept; the one unused for longest goes first. */
 const PREPARED_MAX = 2000;
 
@@ -85,6 +91,8 @@ export class LocalEngine {
   #position: Lsn = LSN_ZERO;
   #catalogueVersion = -1;
   #version = 0;
+  #rowCounts: ReadonlyMap<number, number> = new Map();
+  #countedAtMs = Number.NEGATIVE_INFINITY;
   readonly #prepared = new Map<LocalPlan, PreparedPlan>();
   /** Connections of blocks that are over, for the next ones. */
   readonly #idleReaders: PinnedReader[] = [];
@@ -97,8 +105,8 @@ export class LocalEngine {
   /** What EXPLAIN asks the replica. */
   readonly explainer: Explainer = {
     steps: (plan) => (this.#enter() ? sqliteSteps(must(this.#reader, 'a snapshot without a reader').sqlite, plan) : []),
-    rows: (tableOid) =>
-      this.#enter() ? (must(this.#reader, 'a snapshot without a reader').rowCounts().get(tableOid) ?? 0) : 0,
+    rows: (tableOid) => this.#countsOf().get(tableOid) ?? 0,
+    isFast: ({ lane, scans }) => lane === 'fast' || (scans !== undefined && isSmall(scans, this.#countsOf())),
   };
 
   /** The catalogue of this turn's snapshot; null while there is no replica. */
@@ -156,7 +164,7 @@ export class LocalEngine {
     if (known !== undefined) return known;
     let prepared: PreparedPlan;
     try {
-      prepared = new PreparedPlan(plan, this.#reader as ReplicaReader, this.#catalogue as Catalogue);
+      prepared = new PreparedPlan(plan, this.#reader as ReplicaReader, this.#catalogue as Catalogue, this.#countsOf);
     } catch (error) {
       this.#deps.log.error('edge.prepare-failed', { message: String(error), sql: plan.sql });
       return null;
@@ -234,7 +242,7 @@ export class LocalEngine {
     if (known !== undefined) return known;
     try {
       if (pinned.prepared.size >= PINNED_PREPARED_MAX) this.#forgetPrepared(pinned);
-      const prepared = new PreparedPlan(plan, pinned.reader, this.#catalogue as Catalogue);
+      const prepared = new PreparedPlan(plan, pinned.reader, this.#catalogue as Catalogue, this.#countsOf);
       pinned.prepared.set(plan, prepared);
       return prepared;
     } catch (error) {
@@ -317,6 +325,16 @@ export class LocalEngine {
     }
   }
 
+  /** Rows of each table, now or a moment ago. */
+  readonly #countsOf = (): ReadonlyMap<number, number> => {
+    const nowMs = this.#deps.clock.now();
+    if (nowMs - this.#countedAtMs > ROW_COUNTS_AGE_MS && this.#enter()) {
+      this.#rowCounts = (this.#reader as ReplicaReader).rowCounts();
+      this.#countedAtMs = nowMs;
+    }
+    return this.#rowCounts;
+  };
+
   /** Takes over position and catalogue of the snapshot that was just opened. */
   #look(reader: ReplicaReader, covered: Lsn): void {
     const row = (this.#state as Statement).get([]) as SqliteValue[];
@@ -353,8 +371,6 @@ export class LocalEngine {
 /** A plan with its SQLite statement and everything about it that does not change from run to run. */
 export class PreparedPlan {
   readonly plan: LocalPlan;
-  /** True when it may run on the event loop. */
-  readonly fast: boolean;
   /** NEED_ bits of all columns when all are sent as text. */
   readonly textNeeds: number;
   readonly #reader: ReplicaReader;
@@ -365,15 +381,27 @@ export class PreparedPlan {
   #textDescription: Buffer | null = null;
   #binaryDescription: Buffer | null = null;
 
-  constructor(plan: LocalPlan, reader: ReplicaReader, catalogue: Catalogue) {
+  readonly #rowCounts: () => ReadonlyMap<number, number>;
+
+  constructor(
+    plan: LocalPlan,
+    reader: ReplicaReader,
+    catalogue: Catalogue,
+    rowCounts: () => ReadonlyMap<number, number>,
+  ) {
     const lookup = typeLookup(catalogue);
     this.plan = plan;
-    this.fast = plan.lane === 'fast';
+    this.#rowCounts = rowCounts;
     this.textNeeds = plan.columns.reduce((needs, column) => needs | column.textNeeds, 0);
     this.#reader = reader;
     this.#statement = prepareGuarded(plan, reader);
     this.#text = plan.columns.map((column) => columnWriter(column, 0, lookup) as ColumnWriter);
     this.#binary = plan.columns.map((column) => columnWriter(column, 1, lookup));
+  }
+
+  /** True when it may run on the event loop. */
+  get fast(): boolean {
+    return this.plan.lane === 'fast' || (this.plan.scans !== undefined && isSmall(this.plan.scans, this.#rowCounts()));
   }
 
   /** NEED_ bits under these result formats. */
@@ -520,6 +548,17 @@ const NOT_READY_PLAN: ForwardPlan = {
 /** What cannot be taken apart goes to the core as one statement. */
 function wholeScript(text: string, plan: ForwardPlan): Script {
   return { statements: [{ plan, literals: [], start: 0, end: text.length }], syntaxError: null };
+}
+
+/** Whether a statement reads few rows, by the tables' sizes. */
+function isSmall(scans: readonly (readonly number[])[], counts: ReadonlyMap<number, number>): boolean {
+  let read = 0;
+  for (const product of scans) {
+    let rows = 1;
+    for (const oid of product) rows *= Math.max(1, counts.get(oid) ?? Number.POSITIVE_INFINITY);
+    read += rows;
+  }
+  return read <= FAST_SCAN_ROWS_MAX;
 }
 
 /** EXPLAIN QUERY PLAN, indented as it is nested. */

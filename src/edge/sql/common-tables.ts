@@ -64,6 +64,7 @@ export function commonTables(fields: Fields, parent: Scope | null, planning: Pla
       columns: renamedColumns(carried, columnNames),
       refused: null,
       isSingle: isSingleRow(query, draft.catalogue),
+      source: query,
     });
     inner.push(query);
   }

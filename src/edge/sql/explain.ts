@@ -9,12 +9,18 @@ import type { LocalPlan, Plan } from './plan.ts';
 export interface Explainer {
   /** EXPLAIN QUERY PLAN of a plan's text, one line a step, indented. */
   readonly steps: (plan: LocalPlan) => readonly string[];
+  /** Whether it runs on the event loop now. */
+  readonly isFast: (plan: LocalPlan) => boolean;
   /** Rows of a table; 0 when unknown. */
   readonly rows: (tableOid: number) => number;
 }
 
 /** Without a replica to ask. */
-export const NO_EXPLAINER: Explainer = { steps: () => [], rows: () => 0 };
+export const NO_EXPLAINER: Explainer = {
+  steps: () => [],
+  isFast: ({ lane }) => lane === 'fast',
+  rows: () => 0,
+};
 
 /** True for EXPLAIN of a SELECT that runs nothing and is printed as text: others are the core's in any case. */
 export function isPlainExplain(fields: Fields): boolean {
@@ -55,12 +61,12 @@ export function explainPlan(plan: LocalPlan, explainer: Explainer): LocalPlan {
 }
 
 /** The first line has costs in Postgres' form: postgres_fdw plans by them. A row that is read costs what it costs there. */
-function explainLines(plan: LocalPlan, { steps, rows }: Explainer): string[] {
+function explainLines(plan: LocalPlan, { steps, isFast, rows }: Explainer): string[] {
   const read = plan.tables.reduce((sum, oid) => sum + rows(oid), 0);
   const estimate = plan.rowsMax ?? Math.max(1, ...plan.tables.map(rows));
   const cost = (plan.lane === 'fast' && plan.rowsMax !== null ? plan.rowsMax * 0.05 : read * 0.01).toFixed(2);
   const width = plan.columns.reduce((sum, { typeLength }) => sum + (typeLength > 0 ? typeLength : 32), 0);
-  const lane = plan.lane === 'fast' ? 'in the fast lane' : 'in a slow lane';
+  const lane = isFast(plan) ? 'in the fast lane' : 'in a slow lane';
   return [
     `Edge, ${lane}  (cost=0.00..${cost} rows=${estimate} width=${width})`,
     ...(plan.mayFail ? ['  The core is asked when SQLite meets what Postgres may have an error for'] : []),
@@ -84,7 +90,13 @@ export function explanationOf(plan: Plan, explainer: Explainer): Explanation {
   const nothing = { reason: null, detail: null, lane: null, sql: null, steps: [] };
   switch (plan.kind) {
     case 'local':
-      return { ...nothing, answered: 'edge', lane: plan.lane, sql: plan.sql, steps: explainer.steps(plan) };
+      return {
+        ...nothing,
+        answered: 'edge',
+        lane: explainer.isFast(plan) ? 'fast' : 'slow',
+        sql: plan.sql,
+        steps: explainer.steps(plan),
+      };
     case 'forward':
       return { ...nothing, answered: 'core', reason: plan.reason, detail: plan.detail };
     case 'session':

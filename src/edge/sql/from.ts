@@ -102,7 +102,11 @@ function table(fields: Fields, scope: Scope, context: FromContext): From {
       common.counters?.forEach((isCounter, index) => {
         if (isCounter) draft.counters.add(`t${id}.c${index}`);
       });
-      return single(`${common.sqlName} AS t${id}`, { ...relation, isSingle: common.isSingle === true });
+      return single(`${common.sqlName} AS t${id}`, {
+        ...relation,
+        isSingle: common.isSingle === true,
+        ...(common.source === undefined ? {} : { source: common.source }),
+      });
     }
   }
   const found = findTable(draft.catalogue, session, schema, name);
@@ -118,7 +122,7 @@ function table(fields: Fields, scope: Scope, context: FromContext): From {
   const sql = membersSql(draft.catalogue, found, members, id);
   // Many tables are no longer a lookup, whatever their indexes.
   const isFew = members.length <= LOOKUP_MEMBERS_MAX;
-  return single(sql, { ...relation, columns, table: isFew ? found : null, isSpread: true });
+  return single(sql, { ...relation, columns, table: isFew ? found : null, memberOids: members.map(({ oid }) => oid) });
 }
 
 /** Partitions that a lookup by key may go through in the fast lane. */
@@ -162,6 +166,7 @@ function view(image: TableImage, alias: Alias | null, context: FromContext): Fro
     schema: alias === null ? image.schema : null,
     columns: renamed(own, alias?.columns ?? []),
     isSingle: isSingleRow(query, draft.catalogue),
+    source: query,
   });
 }
 
@@ -182,6 +187,7 @@ function subselect(fields: Fields, scope: Scope, context: FromContext): From {
   return single(`(${query.sql(written)}) AS t${id}`, {
     ...derivedRelation(id, alias.name, columns, alias.columns),
     isSingle: isSingleRow(query, context.draft.catalogue),
+    source: query,
   });
 }
 
@@ -251,7 +257,15 @@ function aliased(
       namespace.visible.map(({ name, found }) => visibleColumn(name, found, draft)),
       alias.columns,
     );
-    const relation: Relation = { id, alias: alias.name, schema: null, columns, table: null, isOptional: false };
+    const relation: Relation = {
+      id,
+      alias: alias.name,
+      schema: null,
+      columns,
+      table: null,
+      isOptional: false,
+      isAlias: true,
+    };
     // What it joins can no longer be named, but is what the lane is chosen by.
     for (const each of namespace.relations) {
       each.alias = `\u0000${each.id}`;
@@ -268,6 +282,7 @@ function aliased(
     columns: merged.map(({ name, found }) => visibleColumn(name, found, draft)),
     table: null,
     isOptional: false,
+    isAlias: true,
   };
   return { relations: [...namespace.relations, relation], visible: namespace.visible };
 }

@@ -28,14 +28,80 @@ export function laneOf(query: Query, catalogue: Catalogue): Lane {
     query.inner.length > 0 || query.isCompound || query.relations.some((relation) => relation.table === null)
       ? null
       : lookups(query, catalogue);
-  const rows = query.hasAggregates && !query.isGrouped ? 1 : touched;
+  const rows = query.hasAggregates && !query.isGrouped && !query.isCompound ? 1 : touched;
   const rowsMax = query.limit === null ? rows : rows === null ? query.limit : Math.min(rows, query.limit);
   if (touched !== null && touched <= FAST_ROWS_MAX) return { lane: 'fast', rowsMax };
   return { lane: isShortScan(query, catalogue) ? 'fast' : 'slow', rowsMax };
 }
 
+/**
+ * A bound of the rows that a query reads, as a sum of products of tables' row counts (by OID, `[[a, b], [c]]` is a·b + c); null
+ * when there is none. Nested loops in the worst order of joins: SQLite's own order is no worse.
+ */
+export type RowBound = readonly (readonly number[])[];
+
+/** Products of one bound: beyond it the statement is large in any case. */
+const PRODUCTS_COUNT_MAX = 64;
+
+const ONE_ROW: RowBound = [[]];
+
+export function scansOf(query: Query, catalogue: Catalogue): RowBound | null {
+  const own = rowsOf(query, catalogue);
+  if (own === null) return null;
+  let sum: RowBound | null = query.isCompound ? [] : own;
+  for (const inner of query.inner) {
+    const scans = scansOf(inner, catalogue);
+    if (scans === null) return null;
+    // What uses this level's rows runs once for each of them.
+    const all: RowBound | null = inner.outer.size > 0 ? times(own, scans) : scans;
+    if (all === null || sum === null) return null;
+    sum = [...sum, ...all];
+    if (sum.length > PRODUCTS_COUNT_MAX) return null;
+  }
+  return sum;
+}
+
+/** Rows that a query gives before LIMIT, at most. */
+function rowsOf(query: Query, catalogue: Catalogue): RowBound | null {
+  if (query.isCompound) {
+    let sum: RowBound = ONE_ROW;
+    for (const inner of query.inner) {
+      const rows = rowsOf(inner, catalogue);
+      if (rows === null || sum.length > PRODUCTS_COUNT_MAX) return null;
+      sum = [...sum, ...rows];
+    }
+    return sum;
+  }
+  const bound = boundBy(query, catalogue).bound;
+  let rows: RowBound | null = ONE_ROW;
+  for (const relation of query.relations) {
+    if (bound.has(relation.id) || rows === null) continue;
+    rows = times(rows, relationRows(relation, catalogue));
+  }
+  return rows;
+}
+
+function relationRows(relation: Relation, catalogue: Catalogue): RowBound | null {
+  if (relation.memberOids !== undefined) return relation.memberOids.map((oid) => [oid]);
+  if (relation.table !== null) return [[relation.table.oid]];
+  // Names that a join's alias gives; and a query, whose rows are known.
+  if (relation.isAlias === true) return ONE_ROW;
+  return relation.source === undefined ? null : rowsOf(relation.source, catalogue);
+}
+
+function times(a: RowBound, b: RowBound | null): RowBound | null {
+  if (b === null || a.length * b.length > PRODUCTS_COUNT_MAX) return null;
+  return a.flatMap((left) => b.map((right) => [...left, ...right]));
+}
+
 /** Rows touched when every relation is looked up by a unique key, constants first; null when one is not. */
 function lookups(query: Query, catalogue: Catalogue): number | null {
+  const { bound, rows } = boundBy(query, catalogue);
+  return query.relations.every((relation) => bound.has(relation.id)) ? rows : null;
+}
+
+/** Relations that are looked up by a unique key, and how many rows of them there are for one of the others. */
+function boundBy(query: Query, catalogue: Catalogue): { readonly bound: ReadonlySet<number>; readonly rows: number } {
   const bound = new Set<number>(query.outer);
   let rows = 1;
   let isProgressing = true;
@@ -50,7 +116,7 @@ function lookups(query: Query, catalogue: Catalogue): number | null {
       isProgressing = true;
     }
   }
-  return query.relations.every((relation) => bound.has(relation.id)) ? rows : null;
+  return { bound, rows };
 }
 
 function lookupRows(
@@ -125,9 +191,10 @@ function isShortScan(query: Query, catalogue: Catalogue): boolean {
   const isPlain =
     query.relations.length === 1 &&
     table !== null &&
-    relation.isSpread !== true &&
+    relation.memberOids === undefined &&
     !query.hasAggregates &&
     !query.isDistinct &&
+    !query.hasWindows &&
     query.inner.length === 0 &&
     !query.hasOffset &&
     query.limit !== null &&

@@ -12,6 +12,8 @@ export interface LocalPlan {
   readonly kind: 'local';
   /** `fast`: a lookup bound by an index, may run on the event loop. `slow`: may scan, runs where it can be killed. */
   readonly lane: 'fast' | 'slow';
+  /** Of a `slow` one: a bound of the rows that it reads (see `RowBound`). It is fast after all while those are few. */
+  readonly scans?: readonly (readonly number[])[];
   /** SQLite text with ?1..?n, one for each of `bindings`; make the values with `bindPlan` (bind.ts). */
   readonly sql: string;
   readonly bindings: readonly Binding[];

@@ -6,7 +6,7 @@ import type { Catalogue } from '../../replica/catalogue.ts';
 import { Draft } from './expression.ts';
 import { type Explainer, explainPlan, isPlainExplain, NO_EXPLAINER } from './explain.ts';
 import { Forward } from './forward.ts';
-import { laneOf } from './lane.ts';
+import { laneOf, scansOf } from './lane.ts';
 import { type Normalized, normalize } from './normalize.ts';
 import { type Fields, list, names, type Node, PARSE_BYTES_MAX, parse, type ParsedStatement } from './parse.ts';
 import type {
@@ -334,6 +334,7 @@ function planSelect(
   if (unknown >= 0)
     throw new Forward('parameter-type', `the type of $${unknown + 1} does not follow from the statement`);
   const { lane, rowsMax } = laneOf(query, catalogue);
+  const scans = lane === 'fast' ? null : scansOf(query, catalogue);
   const used = onlyUsed(sql, draft.bindings);
   const plan: LocalPlan = {
     kind: 'local',
@@ -347,6 +348,7 @@ function planSelect(
     needs: draft.needs,
     mayFail: draft.mayFail,
     rowsMax,
+    ...(scans === null ? {} : { scans }),
   };
   return { plan, baked: draft.baked() };
 }

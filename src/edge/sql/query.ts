@@ -44,6 +44,7 @@ export interface Query {
   readonly isGrouped: boolean;
   readonly hasAggregates: boolean;
   readonly isDistinct: boolean;
+  readonly hasWindows: boolean;
   /** LIMIT when it is a constant. */
   readonly limit: number | null;
   readonly hasOffset: boolean;

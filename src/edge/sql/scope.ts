@@ -10,6 +10,7 @@ import type { Collation, Expression } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { Fields } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
+import type { Query } from './query.ts';
 
 /** A column of something in FROM. */
 export interface RelationColumn {
@@ -45,8 +46,12 @@ export interface Relation {
   isOptional: boolean;
   /** A query that gives at most one row. */
   readonly isSingle?: boolean;
-  /** Read from several tables: no index gives the order of all of them. */
-  readonly isSpread?: boolean;
+  /** Read from these tables: no index gives the order of all of them. */
+  readonly memberOids?: readonly number[];
+  /** The query whose rows it is. */
+  readonly source?: Query;
+  /** Only other names for columns of others. */
+  readonly isAlias?: boolean;
 }
 
 /** A column as names without a relation, and `*`, see it: USING makes one of two. */
@@ -92,6 +97,8 @@ export interface CommonTable {
   readonly refused: string | null;
   /** It gives at most one row. */
   readonly isSingle?: boolean;
+  /** Absent for a recursion, whose rows nobody knows. */
+  readonly source?: Query;
   /** While it is being defined: columns that start at a small constant. */
   readonly counters?: readonly boolean[];
 }

@@ -174,6 +174,7 @@ export class SelectPlanner implements Planning {
       isGrouped: false,
       hasAggregates: false,
       isDistinct: false,
+      hasWindows: false,
       limit: limits.limit,
       hasOffset: limits.hasOffset,
       outer: compound.outer,
@@ -251,6 +252,7 @@ export class SelectPlanner implements Planning {
       isGrouped: grouping !== null && group.length > 0,
       hasAggregates,
       isDistinct: distinct === 'all',
+      hasWindows: windowsIn([fields['targetList'], fields['sortClause']]),
       limit: limits.limit,
       hasOffset: limits.hasOffset,
       outer: outerOf([...group, ...expressionsOf(parts), ...conjuncts.map((each) => each.expression)], level),
@@ -355,8 +357,9 @@ export class SelectPlanner implements Planning {
       return `SELECT ${columns.length === 0 ? '1 AS none' : columns.join(', ')}${this.#grouped(set, parts, level)}`;
     });
     // Postgres before 18 takes what is equal to a constant for sorted already, and forgets that it is NULL in other sets.
-    if (whole.order.length > 0 && level.conjuncts.some(isPinned))
-      throw new Forward('unproven-syntax', 'ordered grouping sets of something that is equal to a constant');
+    // And two that are equal for one.
+    if (whole.order.length > 0 && !areApart(grouping.all, level))
+      throw new Forward('unproven-syntax', 'ordered grouping sets of things that are equal, or equal to a constant');
     // What is grouped by may be missing in each row.
     const columns = carry(
       whole.targets.map(({ name, term }) => ({ name, expression: { ...(term as Expression), nullable: true } })),
@@ -381,6 +384,7 @@ export class SelectPlanner implements Planning {
       isGrouped: true,
       hasAggregates: true,
       isDistinct: false,
+      hasWindows: false,
       limit: limits.limit,
       hasOffset: limits.hasOffset,
       outer,
@@ -515,10 +519,31 @@ function isFirm({ expression: { equality } }: Conjunct): boolean {
   return equality !== null && [equality.left, ...equality.right].every((side) => side.column !== null);
 }
 
-/** `a.x = 5`. */
-function isPinned({ expression: { equality } }: Conjunct): boolean {
-  return equality !== null && [equality.left, ...equality.right].some((side) => side.relations.size === 0);
+/** Whether no two of what is grouped by are known to be equal, and none to a constant. */
+function areApart(grouped: readonly Expression[], { conjuncts, scope }: Level): boolean {
+  // Columns of a query in FROM may be one column under two names.
+  const derived = new Set(scope.namespace.relations.filter(({ table }) => table === null).map(({ id }) => id));
+  if (grouped.filter(({ relations }) => [...relations].some((id) => derived.has(id))).length > 1) return false;
+  const classes = new Map<string, string>();
+  const rootOf = (text: string): string => {
+    const parent = classes.get(text);
+    return parent === undefined || parent === text ? text : rootOf(parent);
+  };
+  for (const { expression } of conjuncts) {
+    const { equality } = expression;
+    if (equality === null) continue;
+    for (const side of equality.right) {
+      const [a, b] = [equality.left, side].map((each) => rootOf(each.relations.size === 0 ? CONSTANT : each.value()));
+      if (a !== b)
+        classes.set(a === CONSTANT ? (b as string) : (a as string), a === CONSTANT ? CONSTANT : (b as string));
+    }
+  }
+  const roots = grouped.map((each) => rootOf(each.value()));
+  return !roots.includes(CONSTANT) && new Set(roots).size === roots.length;
 }
+
+/** Stands for all constants. */
+const CONSTANT = '\u0000';
 
 function textsOf(expressions: readonly Expression[]): Set<string> {
   return new Set(expressions.map((expression) => expression.value()));
