@@ -166,6 +166,11 @@ export const QUERIES_LOCAL: readonly string[] = [
   'SELECT',
   'SELECT count(*) FROM (SELECT FROM parents) q',
   'SELECT * FROM nothing',
+  // Sums of whole numbers of hundredths.
+  'SELECT sum(price), avg(price), sum(price * 2), sum(price * small), sum(price - small), sum(price + price), sum(small * price * id) FROM numbers WHERE id <> 99',
+  'SELECT small, sum(price), sum(price * -1), avg(price * price) FROM numbers GROUP BY small ORDER BY small',
+  'SELECT sum(measured.amount * 2), sum(n.price - m.price) FROM measured JOIN numbers n USING (id) JOIN numbers m USING (id)',
+  'SELECT sum(price) FILTER (WHERE id < 0), sum(price) FROM numbers WHERE id < -100',
   // Views.
   'SELECT * FROM seen ORDER BY id',
   'SELECT s.name, s.id FROM seen s WHERE s.id = 3',

@@ -5,6 +5,7 @@ import { coerce } from './coerce.ts';
 import { constantOf, untypedTo } from './constants.ts';
 import { type Constant, type Expression, type Term, derived, isUntyped } from './expression.ts';
 import { Forward } from './forward.ts';
+import { scaledArithmetic } from './scaled.ts';
 import type { Translation } from './translation.ts';
 
 /** `left name right` of numbers. */
@@ -63,9 +64,11 @@ function numericArithmetic(t: Translation, name: string, left: Expression, right
   const b = coerce(right, OID.numeric, t.draft);
   // NaN and infinities are left to the core.
   t.draft.mayFail = true;
-  return derived(a.facts, [a, b], () => `${call}(${a.value()}, ${b.value()})`, {
+  const made = derived(a.facts, [a, b], () => `${call}(${a.value()}, ${b.value()})`, {
     nullable: a.nullable || b.nullable,
   });
+  const scaled = scaledArithmetic(name, left, right);
+  return scaled === null ? made : { ...made, scaled };
 }
 
 /** Arithmetic of two constants is done now. */

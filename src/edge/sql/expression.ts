@@ -13,6 +13,7 @@ import {
   type SessionValue,
   type Writer,
 } from './plan.ts';
+import type { Scaled } from './scaled.ts';
 import { type Shadows, shadowedIn } from './shadows.ts';
 import { type TypeFacts, typeFacts } from './types.ts';
 
@@ -55,6 +56,8 @@ export interface Expression {
   readonly hasAggregate: boolean;
   /** A constant with a type of its own: its text may be coerced to another type. */
   readonly constant: Constant | null;
+  /** The value as a whole number of its smallest parts, where it is computed of such numbers: see scaled.ts. */
+  readonly scaled?: Scaled;
   /** Boolean `a = b` (or a IN list of `count` constants): what the lane is decided by. */
   readonly equality: Equality | null;
 }

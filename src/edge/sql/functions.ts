@@ -76,6 +76,7 @@ export function registerFunctions(sqlite: Sqlite): void {
     if (elements.includes(element as string)) return 1;
     return elements.includes(null) ? null : 0;
   });
+  sqlite.function('skerry_scaled', (whole, scale) => (whole === null ? null : unscaled(String(whole), Number(scale))));
   sqlite.aggregate<Sum>('skerry_sum', {
     start: () => ({ count: 0, special: { NaN: 0, Infinity: 0, '-Infinity': 0 }, sum: null }),
     step: (state, text) => {
@@ -182,3 +183,11 @@ const OPERATIONS: readonly (readonly [string, (a: Num, b: Num) => Num])[] = [
   ['skerry_divide', divideNum],
   ['skerry_remainder', remainderNum],
 ];
+
+/** `whole / 10^scale` as Postgres prints a numeric of that scale. */
+function unscaled(whole: string, scale: number): string {
+  if (scale === 0) return whole;
+  const sign = whole.startsWith('-') ? '-' : '';
+  const digits = whole.slice(sign.length).padStart(scale + 1, '0');
+  return `${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+}

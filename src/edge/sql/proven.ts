@@ -15,6 +15,7 @@ import {
   type Term,
 } from './expression.ts';
 import { Forward } from './forward.ts';
+import { scaledOf } from './scaled.ts';
 
 const { int4, int8, bool, numeric } = OID;
 
@@ -64,6 +65,15 @@ export function isAggregate(name: string): boolean {
   return AGGREGATES.has(name) || isListAggregate(name);
 }
 
+/** sum() of numerics: of whole numbers where the scale is known, which SQLite adds itself. */
+function numericSum(operand: Expression, of: (name: string, sql: () => string) => () => string): () => string {
+  const scaled = scaledOf(operand);
+  if (scaled === null) return of('skerry_sum', operand.value);
+  const sum = of('sum', scaled.sql);
+  const nans = of('max', scaled.nan);
+  return () => `CASE WHEN ${nans()} > 0 THEN 'NaN' ELSE skerry_scaled(CAST(${sum()} AS TEXT), ${scaled.scale}) END`;
+}
+
 /** An aggregate of pg_catalog. The result's dependence on grouped columns is the caller's. */
 export function callAggregate(call: AggregateCall, draft: Draft): Expression {
   if (call.operand === null) {
@@ -98,16 +108,13 @@ export function callAggregate(call: AggregateCall, draft: Draft): Expression {
         return derived(draft.facts(OID.numeric), [operand], () => `CAST(${of('sum', operand.value)()} AS TEXT)`);
       }
       // Distinct texts are not distinct numbers.
-      if (typeOid === numeric && !call.isDistinct)
-        return derived(operand.facts, [operand], of('skerry_sum', operand.value));
+      if (typeOid === numeric && !call.isDistinct) return derived(operand.facts, [operand], numericSum(operand, of));
       break;
     case 'avg': {
       draft.mayFail = true;
       const isInteger = operand.facts.family === 'integer';
       if (!isInteger && (typeOid !== numeric || call.isDistinct)) break;
-      const sum = isInteger
-        ? (): string => `CAST(${of('sum', operand.value)()} AS TEXT)`
-        : of('skerry_sum', operand.value);
+      const sum = isInteger ? (): string => `CAST(${of('sum', operand.value)()} AS TEXT)` : numericSum(operand, of);
       const count = of('count', operand.value);
       return derived(draft.facts(numeric), [operand], () => `skerry_divide(${sum()}, CAST(${count()} AS TEXT))`);
     }
