@@ -1,6 +1,7 @@
 // A proxy of several processes, in front of a test's Postgres. Its parent is this process.
 
 import { fileURLToPath } from 'node:url';
+import type { TopologySource } from '../src/contracts/topology.ts';
 import { type Log, SILENT_LOG } from '../src/observe/log.ts';
 import { Metrics } from '../src/observe/metrics.ts';
 import { PROXY_DEFAULTS, type ProxyConfig } from '../src/proxy/config.ts';
@@ -28,6 +29,7 @@ export interface TestWorkers extends AsyncDisposable {
 export interface TestWorkersOptions extends Partial<ProxyConfig> {
   readonly log?: Log;
   readonly stopped?: () => void;
+  readonly topologies?: ReadonlyMap<string, TopologySource>;
   /** Main module of the workers; fails tests of restarts when it is wrong. */
   readonly entry?: () => URL;
 }
@@ -37,7 +39,7 @@ export async function startWorkers(
   server: { readonly host: string; readonly port: number },
   options: TestWorkersOptions = {},
 ): Promise<TestWorkers> {
-  const { log = SILENT_LOG, stopped = () => {}, entry = () => ENTRY, ...more } = options;
+  const { log = SILENT_LOG, stopped = () => {}, entry = () => ENTRY, topologies, ...more } = options;
   const config: ProxyConfig = {
     ...PROXY_DEFAULTS,
     authType: 'trust',
@@ -56,6 +58,7 @@ export async function startWorkers(
       // The log of the workers would end up in the test's own output.
       spawn: () => bunWorkers.process<ToWorker, FromWorker>(entry(), ['error', 'text']),
       readConfig: () => running.next(),
+      ...(topologies === undefined ? {} : { topologies }),
       stopped,
     },
   );

@@ -303,6 +303,11 @@ const proxy = {
         }),
       },
     }),
+    topology: choice({
+      of: ['static'],
+      default: 'static',
+      help: 'Who says which server is the primary: static asks the servers of each database’s list.',
+    }),
     users: table({
       help: 'Users that differ from the rest.',
       fields: {

@@ -1,5 +1,7 @@
 // Reads a pgbouncer.ini and writes what it means in our words. What has no counterpart is listed, never dropped in silence.
 
+import { ROUTE_MAX } from './workers/cancel-key.ts';
+
 export interface Imported {
   /** The `proxy:` section of a configuration file. */
   readonly yaml: string;
@@ -71,7 +73,7 @@ const USER_KEYS: Readonly<Record<string, readonly [key: string, kind: Kind]>> = 
 const NEEDLESS: ReadonlySet<string> = new Set(
   `logfile pidfile unix_socket_dir unix_socket_mode unix_socket_group syslog syslog_ident syslog_facility log_connections
   log_disconnections log_pooler_errors log_stats stats_period verbose pkt_buf sbuf_loopcnt listen_backlog max_packet_size
-  tcp_defer_accept tcp_keepalive tcp_socket_buffer tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_user_timeout so_reuseport
+  tcp_defer_accept tcp_keepalive tcp_socket_buffer tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_user_timeout
   application_name_add_host server_round_robin server_check_delay server_check_query server_fast_close dns_max_ttl
   dns_nxdomain_ttl dns_zone_check_period resolv_conf conffile service_name job_name user disable_pqexec
   track_extra_parameters server_login_retry cancel_wait_timeout suspend_timeout autodb_idle_timeout query_wait_notify
@@ -84,9 +86,11 @@ export function importPgBouncer(text: string, read: (path: string) => string | n
   const proxy: string[] = [];
   const databases: string[] = [];
   const users: string[] = [];
+  const peers: string[] = [];
   for (const { section, key, value } of readIni(text, read, notes, 0)) {
     if (section === 'databases') databases.push(...databaseLines(key, value, notes));
     else if (section === 'users') users.push(...userLines(key, value, notes));
+    else if (section === 'peers') peers.push(...peerLines(key, value, notes));
     else if (section === 'pgbouncer') proxy.push(...optionLines(key, value, notes));
     else notes.push(`section [${section}] has no counterpart (${key})`);
   }
@@ -95,6 +99,7 @@ export function importPgBouncer(text: string, read: (path: string) => string | n
   const lines = ['proxy:', ...proxy];
   if (databases.length > 0) lines.push('  databases:', ...databases);
   if (users.length > 0) lines.push('  users:', ...users);
+  if (peers.length > 0) lines.push('  peers:', ...peers);
   return { yaml: `${lines.join('\n')}\n`, notes };
 }
 
@@ -148,6 +153,16 @@ function optionLines(key: string, value: string, notes: string[]): string[] {
     }
     return [`  auth_type: ${method}`];
   }
+  if (key === 'peer_id') {
+    if (isPeerId(value)) return [`  peer_id: ${value}`];
+    if (value !== '0') notes.push(`peer_id ${value}: numbers of peers go from 1 to ${ROUTE_MAX}`);
+    return [];
+  }
+  if (key === 'so_reuseport') {
+    if (value !== '0')
+      notes.push('so_reuseport: say `workers: N` for N processes; they are one proxy, with limits over all of them');
+    return [];
+  }
   if (key === 'server_reset_query') {
     if (value !== 'DISCARD ALL')
       notes.push(`server_reset_query "${value}": DISCARD ALL is always used in session mode`);
@@ -192,6 +207,27 @@ function userLines(name: string, value: string, notes: string[]): string[] {
     else fields.push(`${known[0]}: ${yaml(given, known[1])}`);
   }
   return fields.length === 0 ? [] : [`    ${yaml(name, 'text')}:`, ...fields.map((field) => `      ${field}`)];
+}
+
+/** In PgBouncer the processes of one host are peers as well; here they need no list. */
+function peerLines(name: string, value: string, notes: string[]): string[] {
+  const settings = readConnectionString(value);
+  const host = settings.get('host') ?? '';
+  if (host.startsWith('/')) {
+    notes.push(`peer ${name}: several processes on one host are \`workers: N\` and need no peers`);
+    return [];
+  }
+  if (!isPeerId(name)) {
+    notes.push(`peer ${name}: numbers of peers go from 1 to ${ROUTE_MAX}`);
+    return [];
+  }
+  notes.push(`peer ${name}: cancel requests go to it over TLS, unless you say sslmode: disable`);
+  const port = settings.get('port') ?? '6432';
+  return [`    "${name}":`, `      host: ${yaml(host, 'text')}`, `      port: ${yaml(port, 'number')}`];
+}
+
+function isPeerId(text: string): boolean {
+  return /^\d{1,2}$/.test(text) && Number(text) >= 1 && Number(text) <= ROUTE_MAX;
 }
 
 /** `key=value key='quoted value'`. */

@@ -1129,6 +1129,8 @@ export class Proxy implements ClientHost, LoginHost {
       wanted: () => database.clients + database.knocking,
     });
     if (this.siblings !== null) database.limit.share = this.#share(`db:${name}`);
+    const { primary } = database.topology.current();
+    if (primary !== null) this.#primaries.set(name, addressText(primary));
     database.topology.subscribe((topology) => this.#topologyChanged(database, topology));
     return database;
   }

@@ -213,6 +213,39 @@ test('userlist.txt', () => {
 describe('configuration', () => {
   const load = (text: string) => loadConfig(GROUPS, { file: { name: 'skerry.yaml', text }, env: {}, flags: {} });
 
+  test('peers of other hosts are carried over, processes of the same host become workers', () => {
+    const ini = `
+[databases]
+* = host=10.0.0.9
+[peers]
+2 = host=10.0.0.2 port=7000
+3 = host=/tmp/pgbouncer3
+70 = host=10.0.0.70
+[pgbouncer]
+peer_id = 1
+so_reuseport = 1
+`;
+    const { yaml, notes } = importPgBouncer(ini, () => null);
+    const config = proxyConfig(load(yaml));
+    expect(config.peerId).toBe(1);
+    expect([...config.peers]).toEqual([[2, { host: '10.0.0.2', port: 7000, sslMode: 'require', ca: '' }]]);
+    expect(notes).toEqual([
+      expect.stringContaining('peer 2: cancel requests go to it over TLS'),
+      expect.stringContaining('peer 3: several processes'),
+      expect.stringContaining('peer 70: numbers of peers go from 1 to 63'),
+      expect.stringContaining('workers: N'),
+    ]);
+  });
+
+  test.each([
+    ['peers: { 2: { host: h } }', 'peer_id is not'],
+    ['peer_id: 1\n  peers: { 64: { host: h } }', 'from 1 to 63'],
+    ['peer_id: 1\n  peers: { 2: {} }', 'and a host'],
+  ])('%j is refused', (lines, why) => {
+    const text = `proxy:\n  databases: { "*": { servers: [h] } }\n  ${lines}\n`;
+    expect(() => proxyConfig(load(text))).toThrow(why);
+  });
+
   test('pgbouncer.ini becomes a file that loads, and says what it could not carry over', () => {
     const ini = `
 ;; comment

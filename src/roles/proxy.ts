@@ -125,6 +125,9 @@ async function requireFreePorts({ host, port, readPort }: ProxyConfig): Promise<
 
 function checkedConfig(config: Config): ProxyConfig {
   const checked = proxyConfig(config);
+  if (checked.host.startsWith('/') && checked.workers > 1) {
+    throw wrong('several workers cannot share a unix socket', 'let proxy.host be an address, or run one worker');
+  }
   requireSafeListening({
     who: 'the proxy',
     host: checked.host,

@@ -1,6 +1,7 @@
 // What the parent of the workers and a worker say to each other. Plain data: it travels between processes.
 
 import { Fault } from '../../base/fault.ts';
+import type { Topology } from '../../contracts/topology.ts';
 import type { MetricSnapshot } from '../../observe/metrics.ts';
 import type { AdminAnswer } from '../admin/session.ts';
 import type { ProxyConfig } from '../config.ts';
@@ -27,6 +28,8 @@ export interface ServeOrder {
   readonly mockSecret: Uint8Array;
   readonly state: RunState;
   readonly place: PlaceAmongWorkers;
+  /** By database, for those whose servers the parent knows from a TopologySource; `*` is for all others. */
+  readonly topologies: readonly (readonly [database: string, topology: Topology])[];
 }
 
 /** Position among those that accept clients, for what is divided once and for all (min_pool_size). */
@@ -52,6 +55,7 @@ export type ParentRequest =
 
 export type ToWorker =
   | ServeOrder
+  | { readonly tag: 'topology'; readonly database: string; readonly topology: Topology }
   | { readonly tag: 'state'; readonly state: RunState }
   | { readonly tag: 'place'; readonly place: PlaceAmongWorkers }
   | { readonly tag: 'request'; readonly id: number; readonly request: WorkerRequest }

@@ -12,6 +12,7 @@
 //   worker-gone        a worker ended while it was asked something
 //   worker-failed      a worker could not be started: its own words
 //   restart-running    a restart is under way already
+//   restart-unix       a unix socket has one owner: a restart would close it
 //   too-many-workers   workers that were replaced are still waiting for their clients
 
 import { Backoff } from '../../base/backoff.ts';
@@ -20,6 +21,7 @@ import { describeError, Fault } from '../../base/fault.ts';
 import type { Random } from '../../base/random.ts';
 import { loop, sleepQuietly } from '../../base/service.ts';
 import type { WorkerHandle } from '../../base/worker.ts';
+import type { TopologySource } from '../../contracts/topology.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Metrics, type MetricSnapshot, renderSnapshots, sumSnapshots } from '../../observe/metrics.ts';
 import { PROXY_WORKER_RESTARTS, PROXY_WORKERS } from '../../observe/names.ts';
@@ -79,6 +81,11 @@ export interface ParentOptions {
   readonly spawn: () => WorkerHandle<ToWorker, FromWorker>;
   /** Reads the configuration anew. Throws when it is not valid. */
   readonly readConfig: () => ProxyConfig;
+  /**
+   * Where the servers of a database are, by its name, `*` for all others; databases without one have their static list. The parent
+   * asks once for all workers.
+   */
+  readonly topologies?: ReadonlyMap<string, TopologySource>;
   /** All workers have gone as they were told to. */
   readonly stopped: () => void;
 }
@@ -198,6 +205,12 @@ export class WorkerParent {
     } catch (error) {
       await this.stop();
       throw error;
+    }
+    for (const [database, source] of this.#options.topologies ?? []) {
+      const subscription = source.subscribe((topology) => {
+        for (const member of this.#members.values()) this.#tell(member, { tag: 'topology', database, topology });
+      });
+      this.#stop.signal.addEventListener('abort', () => subscription[Symbol.dispose](), { once: true });
     }
     const { clock } = this.#world;
     const { signal } = this.#stop;
@@ -332,6 +345,7 @@ export class WorkerParent {
         mockSecret: this.#mockSecret,
         state: this.#runState,
         place: { rank: this.#slots.length, count: this.#config.workers },
+        topologies: [...(this.#options.topologies ?? [])].map(([name, source]) => [name, source.current()] as const),
       });
       const { port, readPort } = await member.serving;
       this.#port = port;
@@ -672,6 +686,13 @@ export class WorkerParent {
         hint: 'SHOW WORKERS tells how far it is',
         sqlstate: '55006',
         retryable: true,
+      });
+    }
+    if (this.#config.host.startsWith('/')) {
+      throw new Fault('restart-unix', {
+        message: 'a unix socket cannot be taken over by another process',
+        hint: 'let proxy.host be an address, or end the proxy and start it again',
+        sqlstate: '0A000',
       });
     }
     this.#restarting = true;

@@ -27,6 +27,7 @@ import {
   type WorkerRequest,
 } from './messages.ts';
 import { WorkerShares } from './shares.ts';
+import { TopologyMirror } from './topology-mirror.ts';
 
 /** Connections whose handshake had begun before the kernel was told to leave us out arrive within a round trip or two. */
 const QUIET_MS = 250;
@@ -53,6 +54,7 @@ export class ProxyWorker {
   readonly #shares: WorkerShares;
   #state: RunState = { pausedAll: false, paused: [], disabled: [], options: [] };
   #place: PlaceAmongWorkers = { rank: 0, count: 1 };
+  #topologies: ReadonlyMap<string, TopologyMirror> = new Map();
   #gone = false;
 
   constructor(options: WorkerOptions) {
@@ -79,6 +81,9 @@ export class ProxyWorker {
           (proxy) => this.#say({ tag: 'serving', port: proxy.port, readPort: proxy.readPort }),
           (error: unknown) => this.#say({ tag: 'failed', fault: faultData(error) }),
         );
+        break;
+      case 'topology':
+        this.#topologies.get(message.database)?.set(message.topology);
         break;
       case 'state':
         this.#state = message.state;
@@ -110,10 +115,12 @@ export class ProxyWorker {
     const { worker, version, mockSecret } = order;
     this.#state = order.state;
     this.#place = order.place;
+    this.#topologies = new Map(order.topologies.map(([database, first]) => [database, new TopologyMirror(first)]));
     const proxy = new Proxy(
       { ...world, log: world.log.with({ worker }) },
       {
         config: order.config,
+        topologies: this.#topologies,
         version,
         stopRequested: () => void this.#leave(),
         siblings: {

@@ -3,14 +3,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { kill } from 'node:process';
 import pg from 'pg';
-import { startPostgres, type TestPostgres, waitFor } from '../../../test/harness.ts';
+import { OTHER_CA, SERVER_CERT, SERVER_KEY, TEST_CA } from '../../../test/certificates.ts';
+import { freePort, startPostgres, type TestPostgres, waitFor } from '../../../test/harness.ts';
 import { databaseConfig, userConfig } from '../../../test/proxy.ts';
 import { NO_WORKER, startWorkers, type TestWorkers } from '../../../test/proxy-workers.ts';
 import { sessionWorld } from '../../../test/session-world.ts';
 import { Fault } from '../../base/fault.ts';
-import { ClientSession } from '../../session/client-session.ts';
+import type { Topology } from '../../contracts/topology.ts';
+import { ClientSession, sendCancel } from '../../session/client-session.ts';
 import { parseConnectionString } from '../../session/connection-string.ts';
 import { PROTOCOL_3_2 } from '../../wire/startup.ts';
+import { TopologyMirror } from './topology-mirror.ts';
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -143,7 +146,6 @@ describe('one proxy', () => {
           processId: first?.backendKey?.processId ?? 0,
           secretKey: new Uint8Array(protocolVersion === PROTOCOL_3_2 ? 32 : 4),
         };
-        const { sendCancel } = await import('../../session/client-session.ts');
         await sendCancel(sessionWorld(), { target }, { host: '127.0.0.1', port: proxy.port }, stranger, false);
         await Promise.all(sessions.slice(1).map((one) => one.cancel()));
         expect(await Promise.all(running.slice(1))).toEqual(Array.from({ length: 5 }, () => 'server-error'));
@@ -162,7 +164,6 @@ describe('one proxy', () => {
 
 describe('peers', () => {
   test('a cancel request that comes to another host is passed on once, and only to the host that the key names', async () => {
-    const { freePort } = await import('../../../test/harness.ts');
     const [a, b] = [freePort(), freePort()];
     const peer = (port: number) => ({ host: '127.0.0.1', port, sslMode: 'disable' as const, ca: '' });
     // Each believes that the other is number 2 and 3 as well: a request that nobody knows must not go round for ever.
@@ -183,7 +184,6 @@ describe('peers', () => {
       ]),
     });
     const world = sessionWorld();
-    const { sendCancel } = await import('../../session/client-session.ts');
     for (const protocolVersion of [196_608, PROTOCOL_3_2]) {
       for (const [home, other] of [
         [first, second],
@@ -211,6 +211,41 @@ describe('peers', () => {
     expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 });
+
+describe('peers over TLS', () => {
+  test.each([
+    ['their certificate is of the CA', TEST_CA, true],
+    ['it is not', OTHER_CA, false],
+  ])('a cancel request is passed on only when %s', async (_, ca, trusted) => {
+    const port = freePort();
+    const tls = { cert: SERVER_CERT, key: SERVER_KEY };
+    const peer = { host: '127.0.0.1', port, sslMode: 'verify-full' as const, ca };
+    await using home = await startWorkers(postgres, { port, peerId: 2, tls, workers: 1 });
+    await using other = await startWorkers(postgres, { peerId: 1, peers: new Map([[2, peer]]), workers: 1 });
+    const world = sessionWorld();
+    const target = parseConnectionString(home.url);
+    const session = await ClientSession.connect(world, { target });
+    const running = code(session.query('select pg_sleep(600)'));
+    await waitFor('it runs', () => isRunning(1));
+    if (session.backendKey === null) throw new Error('no key');
+    // Over the network the key goes through TLS, or not at all; whoever asked is told nothing either way.
+    await sendCancel(world, { target }, { host: '127.0.0.1', port: other.port }, session.backendKey, false);
+    if (!trusted) {
+      expect(await isRunning(1)).toBe(true);
+      await session.cancel();
+    }
+    expect(await running).toBe('server-error');
+    await session.close();
+  });
+});
+
+/** True when exactly so many of the long statements run. */
+async function isRunning(count: number): Promise<boolean> {
+  const found = await postgres.value(
+    "select count(*) from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active'",
+  );
+  return found === String(count);
+}
 
 describe('a worker that dies', () => {
   test('takes its own clients with it, nobody else’s; another one takes its place, paused when the proxy is', async () => {
@@ -476,4 +511,41 @@ describe('restart', () => {
     await client.end();
     await stopped.promise;
   });
+});
+
+describe('a topology from outside', () => {
+  const at = (server: TestPostgres | null, term: number): Topology => ({
+    term,
+    primary: server === null ? null : { host: server.host, port: server.port },
+    replicas: [],
+    sentence: `term ${term}`,
+  });
+
+  test('reaches all workers, those that start later too; a lower term is not believed any more', async () => {
+    await using next = await startPostgres();
+    const source = new TopologyMirror(at(postgres, 1));
+    await using proxy = await startWorkers(postgres, { topologies: new Map([['*', source]]) });
+    const ports = async (clients: readonly Client[]): Promise<number[]> => {
+      const found = await Promise.all(
+        clients.map((one) => one.query<{ port: number }>('select inet_server_port() as port')),
+      );
+      return [...new Set(found.map((one) => one.rows[0]?.port ?? 0))];
+    };
+    const { clients, close } = await clientsOnAll(proxy, 1);
+    expect(await ports(clients)).toEqual([postgres.port]);
+    // None for a while: statements wait.
+    source.set(at(null, 1));
+    await waitFor('all know', async () => {
+      const shown = await proxy.parent.command('show topology');
+      return shown.rows?.[0]?.[1] === '' ? true : null;
+    });
+    const waiting = ports(clients);
+    source.set(at(next, 2));
+    expect(await waiting).toEqual([next.port]);
+    source.set(at(postgres, 1));
+    await proxy.parent.restart();
+    await using later = await connect(proxy);
+    expect(await ports([later, ...clients])).toEqual([next.port]);
+    await close();
+  }, 30_000);
 });
