@@ -9,7 +9,7 @@ const BIN = join(ROOT, 'node_modules', '.bin');
 export async function check(): Promise<boolean> {
   const steps: readonly (readonly [string, readonly string[]])[] = [
     ['types', [join(BIN, 'tsc'), '--noEmit', '-p', '.']],
-    ['lint', [join(BIN, 'oxlint'), '--type-aware', '--deny-warnings', 'src', 'test', 'bench', 'tools']],
+    ['lint', [join(BIN, 'oxlint'), '--type-aware', '--deny-warnings', 'src', 'test', 'bench', 'sim', 'tools']],
     ['format', [join(BIN, 'biome'), 'format', '.']],
     ['dead code', [join(BIN, 'bun'), '--bun', join(BIN, 'knip'), '--no-progress']],
     ['layers', [join(BIN, 'bun'), 'test', 'tools/tidy.test.ts']],

@@ -15,7 +15,7 @@ const ROOT = join(import.meta.dir, '..');
 const TEST_TIMEOUT_MS = 180_000;
 
 const words = process.argv.slice(2);
-const files = [...new Bun.Glob('{src,test,bench,tools}/**/*.test.ts').scanSync(ROOT)]
+const files = [...new Bun.Glob('{src,test,bench,sim,tools}/**/*.test.ts').scanSync(ROOT)]
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .sort();
 const isSystem = (file: string): boolean => file.startsWith('test/system/');

@@ -266,6 +266,8 @@ const poolModeOfRow = choice({
 /** -1 = not given. */
 const numberOfRow = (help: string): Option<number> => whole({ min: -1, max: 100_000, default: -1, help });
 
+const LIMIT_ALGORITHMS = ['vegas', 'gradient2', 'off'] as const;
+
 const proxy = {
   title: 'skerry proxy',
   help: 'Pools connections in front of Postgres servers, routes reads and writes, hides failovers. Names are PgBouncer’s where the thing is the same.',
@@ -350,6 +352,32 @@ const proxy = {
         caFile: text({ default: '', help: 'PEM certificates that sign its certificate.' }),
       },
     }),
+    tenants: table({
+      help: 'Who shares one set of limits. Without a rule that fits, each database and user is a tenant of its own, named database/user; a rule of such a name changes its limits.',
+      fields: {
+        database: text({ default: '', help: 'Pattern with * and ?; empty is any.' }),
+        user: text({ default: '', help: 'Pattern with * and ?; empty is any.' }),
+        applicationName: text({
+          default: '',
+          help: 'Pattern with * and ?; empty is any. Clients choose it themselves.',
+        }),
+        maxConnections: numberOfRow('Clients at once; -1 takes proxy.tenant_max_connections.'),
+        poolSize: numberOfRow('Server connections in use at once, per server; -1 takes proxy.tenant_pool_size.'),
+        qps: numberOfRow('Queries per second; -1 takes proxy.tenant_qps.'),
+        maxWaiting: numberOfRow('Clients that may wait for a turn, per server; -1 takes proxy.tenant_max_waiting.'),
+        weight: whole({
+          min: 1,
+          max: 1_000,
+          default: 1,
+          help: 'When server_budget is short, one with weight 2 gets twice as much.',
+        }),
+        algorithm: choice({
+          of: ['', ...LIMIT_ALGORITHMS],
+          default: '',
+          help: 'vegas, gradient2 or off; empty takes proxy.adaptive_limit.',
+        }),
+      },
+    }),
     usersFile: text({ default: '', help: 'userlist.txt: "user" "secret" a line.' }),
     authType: choice({
       of: ['scram-sha-256', 'md5', 'cert', 'trust', 'hba'],
@@ -386,6 +414,36 @@ const proxy = {
       max: 100_000,
       default: 0,
       help: 'Server connections per user over all databases; 0 is no limit.',
+    }),
+    serverBudget: whole({
+      min: 0,
+      max: 100_000,
+      default: 0,
+      help: 'Transactions at once on one server over all tenants, divided max-min fairly; 0 is no bound.',
+    }),
+    adaptiveLimit: choice({
+      of: LIMIT_ALGORITHMS,
+      default: 'vegas',
+      help: 'How many statements of one tenant may be at work at once follows from how long they take; off leaves it to the other limits.',
+    }),
+    tenantMaxConnections: whole({
+      min: 0,
+      max: 1_000_000,
+      default: 0,
+      help: 'Clients of one tenant at once; one more gets 53300; 0 is no limit.',
+    }),
+    tenantPoolSize: whole({
+      min: 0,
+      max: 100_000,
+      default: 0,
+      help: 'Server connections that one tenant may have in use at once, per server; 0 leaves it to the pools.',
+    }),
+    tenantQps: whole({ min: 0, max: 1_000_000, default: 0, help: 'Queries per second of one tenant; 0 is no limit.' }),
+    tenantMaxWaiting: whole({
+      min: 1,
+      max: 1_000_000,
+      default: 10_000,
+      help: 'Clients of one tenant that may wait for a turn, per server; one more gets 53300.',
     }),
     maxPreparedStatements: whole({
       min: 1,

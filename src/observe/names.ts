@@ -84,6 +84,38 @@ export const PROXY_WAIT_SECONDS: MetricDeclaration = {
   buckets: PROXY_SECONDS,
 };
 
+export const PROXY_TENANT_QUERY_SECONDS: MetricDeclaration = {
+  name: 'skerry_proxy_tenant_query_seconds',
+  kind: 'histogram',
+  help: 'Time that the servers worked for a statement or pipeline segment, by tenant. Tenants beyond the first hundred share "other".',
+  buckets: PROXY_SECONDS,
+};
+
+export const PROXY_TENANT_WAIT_SECONDS: MetricDeclaration = {
+  name: 'skerry_proxy_tenant_wait_seconds',
+  kind: 'histogram',
+  help: 'Time that clients of a tenant waited for permission to run; those that did not wait are not counted.',
+  buckets: PROXY_SECONDS,
+};
+
+export const PROXY_TENANT_IN_FLIGHT: MetricDeclaration = {
+  name: 'skerry_proxy_tenant_in_flight',
+  kind: 'gauge',
+  help: 'Transactions of a tenant that are under way.',
+};
+
+export const PROXY_TENANT_WAITING: MetricDeclaration = {
+  name: 'skerry_proxy_tenant_waiting',
+  kind: 'gauge',
+  help: 'Clients of a tenant that wait for permission to run.',
+};
+
+export const PROXY_TENANT_LIMIT: MetricDeclaration = {
+  name: 'skerry_proxy_tenant_limit',
+  kind: 'gauge',
+  help: 'Statements of a tenant that may be at work at once, over all servers.',
+};
+
 export const RELAY_TRANSACTIONS_ENCODED: MetricDeclaration = {
   name: 'skerry_relay_transactions_encoded_total',
   kind: 'counter',

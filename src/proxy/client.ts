@@ -16,6 +16,10 @@ import { parseLsn } from '../pg/lsn.ts';
 import { canceled, clientTimeout, serverLost, statementMode, violation } from './faults.ts';
 import { HARVESTED, PINNING, harvestSql, readHarvest } from './harvest.ts';
 import { EXPECT, HIDDEN } from './ledger.ts';
+import { combined, fingerprintOf, NO_FINGERPRINT } from './limits/fingerprint.ts';
+import type { Lane, LaneWaiter } from './limits/lane.ts';
+import type { Tenant } from './limits/tenant.ts';
+import type { Queued } from './limits/wait-queue.ts';
 import { Outbox } from './outbox.ts';
 import { type Reported, writeReportedChanges } from './reported.ts';
 import { EFFECT, NO_EFFECTS, SCAN_BYTES_MAX, type Scan, scanStatement, UNKNOWN_EFFECTS } from './scan.ts';
@@ -48,6 +52,9 @@ const SERVER_QUEUE_BYTES_MAX = 256 * 1024;
 /** Names in messages; Postgres cuts identifiers at 63 bytes, but the protocol's names have no such limit. */
 const NAME_BYTES_MAX = 8 * 1024;
 
+/** Statements that a session-mode client's measurements know by name; when there are more they are learnt anew. */
+const SESSION_STATEMENTS_MAX = 1_000;
+
 /** Named statements one client may hold; one more is refused with 53200. */
 const CLIENT_STATEMENTS_MAX = 100_000;
 
@@ -67,6 +74,14 @@ export interface ClientHost {
   release(client: ClientConnection, server: ServerConnection): void;
   /** The idle server connection of before; false when it is not to be had. */
   reclaim(server: ServerConnection): boolean;
+  /** A client that has its server connection already (session mode, pinned) begins something: as `acquire`, with true for yes. */
+  admit(client: ClientConnection): true | Fault | null;
+  /** Its tenant lets it run now. */
+  permitted(client: ClientConnection): void;
+  /** It may not even wait for its tenant any longer. */
+  refused(client: ClientConnection, fault: Fault): void;
+  /** What it had permission for is over. */
+  rested(client: ClientConnection): void;
   /** The client does not wait any longer. */
   abandon(client: ClientConnection): void;
   /** Sends a cancel request for what runs on this server connection. */
@@ -75,8 +90,8 @@ export interface ClientHost {
   vanished(client: ClientConnection, server: ServerConnection | null): void;
   /** Resolves when the shared listener listens on exactly these channels for the client. */
   listen(client: ClientConnection, channels: readonly string[]): Promise<void>;
-  /** A ReadyForQuery of the client's own. */
-  queryDone(client: ClientConnection, server: ServerConnection, status: number): void;
+  /** A ReadyForQuery of the client's own; `workMs` is what the server took, without the client's pauses. */
+  queryDone(client: ClientConnection, server: ServerConnection, workMs: number): void;
   countReceived(client: ClientConnection, bytes: number): void;
   /** Whether the client's later reads must see what it did on this server connection. */
   tracksWrites(client: ClientConnection, server: ServerConnection): boolean;
@@ -104,15 +119,23 @@ export interface ClientOptions {
   readonly processId: number;
   readonly secretKey: Uint8Array;
   readonly readOnlyPort: boolean;
+  readonly tenant: Tenant;
 }
 
 export type ClientState = 'ready' | 'waiting' | 'linking' | 'closed';
+
+/** What a session-mode client has prepared, as far as it is of interest here. */
+interface SessionStatement {
+  readonly fingerprint: number;
+  readonly text: string;
+}
 
 interface Unnamed {
   /** The whole Parse message. */
   readonly message: Buffer;
   readonly scan: Scan;
   readonly read: boolean;
+  readonly fingerprint: number;
 }
 
 /** Beyond any position: no replica has it. */
@@ -139,7 +162,7 @@ const NO_NEXTVAL = /^\s*(?:begin|start|set|savepoint|show)\b/i;
 const BLOCKED = -1;
 const INCOMPLETE = -2;
 
-export class ClientConnection implements ConnectionHandler, LinkedClient {
+export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWaiter {
   readonly id: number;
   readonly host: ClientHost;
   readonly connection: Connection;
@@ -164,6 +187,24 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   waitingSince = 0;
   /** The proxy's own note: the pool of the primary, so that it need not be looked up again. */
   primaryPool: object | null = null;
+  /** And its tenant's lane there. */
+  primaryLane: Lane | null = null;
+  /** The pool that it wants a connection of while it waits for its tenant's turn. */
+  wantedPool: object | null = null;
+  wantsRead = false;
+  tenant: Tenant;
+  /** Its tenant's permission for the transaction that runs; null at rest. */
+  permit: Lane | null = null;
+  /** The server works for it, or it waits for one; false while it thinks inside its transaction. */
+  isAtWork = false;
+  /** Statements of this permission so far. */
+  permitQueries = 0;
+  /** Of the statement that begins, then of the segment that runs. */
+  fingerprint = NO_FINGERPRINT;
+  queueNext: Queued | null = null;
+  queuePrevious: Queued | null = null;
+  queueClass = -1;
+  queueTicket = 0;
   connectedAt: number;
   /** When its last message arrived or its last answer left. */
   activeAt: number;
@@ -177,6 +218,12 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   pins = 0;
   replay: Buffer | null = null;
 
+  #segment = NO_FINGERPRINT;
+  #isMeasurable = true;
+  #workStartedAt = 0;
+  #workMs = 0;
+  /** Session mode: by a hash of the name. */
+  #sessionStatements: Map<number, SessionStatement> | null = null;
   #statements: Map<string, Statement> | null = null;
   #unnamed: Unnamed | null = null;
   #sqlPrepared: Map<string, string> | null = null;
@@ -233,6 +280,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.processId = options.processId;
     this.secretKey = options.secretKey;
     this.readOnlyPort = options.readOnlyPort;
+    this.tenant = options.tenant;
     this.settings = this.#startupSettings();
     // The one text of all clients of this name.
     this.applicationName = this.settings.values.get('application_name') ?? '';
@@ -318,7 +366,26 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (this.#link(server)) this.#resumeInput();
   }
 
+  /** Its tenant's turn has come. */
+  permitted(lane: Lane): void {
+    this.permit = lane;
+    this.isAtWork = true;
+    this.permitQueries = 0;
+    this.host.permitted(this);
+  }
+
+  permissionRefused(fault: Fault): void {
+    this.host.refused(this, fault);
+  }
+
+  /** Goes on with the server connection that it has. */
+  goOn(): void {
+    this.state = 'ready';
+    this.#resumeInput();
+  }
+
   waitFailed(fault: Fault): void {
+    if (this.permit !== null) this.host.rested(this);
     this.state = 'ready';
     this.#refuse(fault);
     this.#resumeInput();
@@ -495,6 +562,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     this.#again = null;
     if (messages === null) return;
     this.host.wasWrite(this.lastText);
+    // It has run in two places.
+    this.#segment = NO_FINGERPRINT;
+    this.#isMeasurable = false;
     this.state = 'ready';
     (this.#input ??= []).unshift(messages);
     this.#inputBytes += messages.length;
@@ -586,7 +656,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   /** The linked server connection, or a new one; null when the client has to wait. */
   #obtain(read: boolean): ServerConnection | null {
-    if (this.server !== null) return this.server;
+    if (this.server !== null)
+      return this.permit !== null || this.state !== 'ready' || this.#admitLinked() ? this.server : null;
     const server = this.host.acquire(this, read && !this.#primaryOnly);
     if (server === null) {
       this.state = 'waiting';
@@ -597,6 +668,14 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       return null;
     }
     return this.#link(server) ? server : null;
+  }
+
+  #admitLinked(): boolean {
+    const admitted = this.host.admit(this);
+    if (admitted === true) return true;
+    if (admitted === null) this.state = 'waiting';
+    else this.#refusal = admitted;
+    return false;
   }
 
   /** False when the client has to wait for its settings. */
@@ -698,10 +777,29 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   #begin(server: ServerConnection, text: string): void {
     this.#begun += 1;
     if (server.owner.keepsSequences && !this.#keepsSequences && !this.exclusive) this.#mayHaveSequences(server, text);
-    if (this.queryStartedAt === 0) this.queryStartedAt = this.host.now();
+    if (this.queryStartedAt === 0) {
+      this.queryStartedAt = this.host.now();
+      this.#workMs = 0;
+      this.#works(this.queryStartedAt);
+    } else if (this.#workStartedAt === 0) this.#works(this.host.now());
     this.lastText = text;
     this.#positionDue = true;
     server.queryStartedAt = this.queryStartedAt;
+  }
+
+  #works(now: number): void {
+    this.#workStartedAt = now;
+    if (this.permit === null || this.isAtWork) return;
+    this.isAtWork = true;
+    this.permit.goOn(now);
+  }
+
+  /** Something runs: a query, or a Bind, whose Execute follows. */
+  #runs(server: ServerConnection, fingerprint: number): void {
+    if (this.#segment === NO_FINGERPRINT) this.#segment = fingerprint;
+    else if (server.segmentOpen) this.#segment = combined(this.#segment, fingerprint);
+    // The next segment of a pipeline: when the server begins with it is not seen.
+    else this.#isMeasurable = false;
   }
 
   #touch(scan: Scan): void {
@@ -720,6 +818,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #query(buffer: Buffer, at: number, total: number): number {
     const whole = buffer.length - at >= total;
+    this.fingerprint = fingerprintOf(buffer, at + 5, Math.min(at + total - 1, buffer.length));
     if (this.exclusive) {
       const server = this.#obtain(false);
       if (server === null) return BLOCKED;
@@ -733,9 +832,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       if (this.#special(scan)) return at + total;
     }
     this.#goHome(scan);
-    const linked = this.server;
     const read = this.host.splitsReads(this) && scan.effects === 0 && text !== '' && this.host.isRead(text);
-    const server = linked ?? this.#obtain(read);
+    const server = this.#obtain(read);
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#guardSequences(server, scan);
     this.#begin(server, text);
@@ -748,6 +846,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #passQuery(server: ServerConnection, buffer: Buffer, at: number, total: number): number {
+    this.#runs(server, this.fingerprint);
     server.expect(EXPECT.query, null);
     server.segmentOpen = false;
     return this.#pass(server, buffer, at, total);
@@ -814,7 +913,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #parse(buffer: Buffer, at: number, total: number): number {
-    if (this.exclusive) return this.#extended(buffer, at, total, EXPECT.parse);
+    if (this.exclusive) {
+      this.#noteParse(buffer, at, total);
+      return this.#extended(buffer, at, total, EXPECT.parse);
+    }
     const end = at + total;
     if (buffer.length < end) return this.#incomplete(total);
     const nameEnd = buffer.indexOf(0, at + 5);
@@ -828,6 +930,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     if (this.server === null && !isTaken && this.#parseKnown(name, body)) return end;
     const scan = scanStatement(text);
     this.#goHome(scan);
+    this.fingerprint = fingerprintOf(buffer, nameEnd + 1, textEnd);
     const server = this.#obtain(false);
     if (server === null || this.state !== 'ready') return BLOCKED;
     this.#guardSequences(server, scan);
@@ -871,6 +974,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
 
   #parseUnnamed(buffer: Buffer, at: number, end: number, text: string): number {
     const scan = scanStatement(text);
+    // The name is empty: the text begins after its zero, and ends at the next.
+    const fingerprint = fingerprintOf(buffer, at + 6, buffer.indexOf(0, at + 6));
+    this.fingerprint = fingerprint;
     const read = this.host.splitsReads(this) && scan.effects === 0 && this.host.isRead(text);
     const reads = read && this.#wholeSegmentReads(buffer, end);
     this.#goHome(scan);
@@ -888,7 +994,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#deallocateByMessage(server, scan.special.name);
       message = DEALLOCATE_STUB;
     }
-    const unnamed: Unnamed = { message: message ?? copied(buffer, at, end), scan, read };
+    const unnamed: Unnamed = { message: message ?? copied(buffer, at, end), scan, read, fingerprint };
     this.#unnamed = unnamed;
     server.unnamed = unnamed;
     if (message === null) server.outbox.pushRange(buffer, at, end);
@@ -960,7 +1066,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   }
 
   #bind(buffer: Buffer, at: number, total: number): number {
-    if (this.exclusive) return this.#extended(buffer, at, total, EXPECT.bind);
+    if (this.exclusive) return this.#bindExclusive(buffer, at, total);
     const limit = Math.min(at + total, buffer.length);
     const portalEnd = buffer.indexOf(0, at + 5);
     const nameEnd = portalEnd === -1 ? -1 : buffer.indexOf(0, portalEnd + 1);
@@ -970,6 +1076,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     }
     const name = nameEnd === portalEnd + 1 ? '' : buffer.toString('utf8', portalEnd + 1, nameEnd);
     const statement = name === '' ? undefined : this.#statements?.get(name);
+    this.fingerprint = (name === '' ? this.#unnamed?.fingerprint : statement?.fingerprint) ?? NO_FINGERPRINT;
     const read = statement !== undefined && this.host.splitsReads(this) && this.#isReadStatement(statement);
     const reads = read && this.#wholeSegmentReads(buffer, at + total);
     const scan = statement?.scan ?? (name === '' ? this.#unnamed?.scan : undefined);
@@ -982,6 +1089,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#materialiseFor(server, scan);
     }
     if (statement === undefined && name !== '' && !server.segmentOpen) this.#materialiseNames(server, [name]);
+    this.#runs(server, this.fingerprint);
     server.segmentOpen = true;
     if (name === '') {
       this.#begin(server, this.lastText);
@@ -1001,6 +1109,34 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     server.outbox.push(head);
     server.outbox.pushRange(buffer, nameEnd, limit);
     return this.#went(at, limit, total, false);
+  }
+
+  /** Session mode: statements are the server's own, and only noted here to know what runs. */
+  #noteParse(buffer: Buffer, at: number, total: number): void {
+    const end = Math.min(at + total, buffer.length);
+    const nameEnd = buffer.indexOf(0, at + 5);
+    if (nameEnd === -1 || nameEnd >= end) return;
+    const found = buffer.indexOf(0, nameEnd + 1);
+    const textEnd = found === -1 || found > end ? end : found;
+    const fingerprint = fingerprintOf(buffer, nameEnd + 1, textEnd);
+    const text = textEnd - nameEnd < 2000 ? buffer.toString('utf8', nameEnd + 1, textEnd) : '';
+    const statements = (this.#sessionStatements ??= new Map());
+    if (statements.size >= SESSION_STATEMENTS_MAX) statements.clear();
+    statements.set(fingerprintOf(buffer, at + 5, nameEnd), { fingerprint, text });
+    this.fingerprint = fingerprint;
+  }
+
+  #bindExclusive(buffer: Buffer, at: number, total: number): number {
+    const portalEnd = buffer.indexOf(0, at + 5);
+    const nameEnd = portalEnd === -1 ? -1 : buffer.indexOf(0, portalEnd + 1);
+    const known =
+      nameEnd === -1 ? undefined : this.#sessionStatements?.get(fingerprintOf(buffer, portalEnd + 1, nameEnd));
+    this.fingerprint = known?.fingerprint ?? NO_FINGERPRINT;
+    const server = this.#obtain(false);
+    if (server === null) return BLOCKED;
+    if (known !== undefined) this.lastText = known.text;
+    this.#runs(server, this.fingerprint);
+    return this.#extended(buffer, at, total, EXPECT.bind);
   }
 
   #isReadStatement(statement: Statement): boolean {
@@ -1238,15 +1374,55 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   queryDone(status: number): void {
     const { server } = this;
     if (server === null) return;
-    this.activeAt = this.host.now();
-    this.host.queryDone(this, server, status);
-    this.queryStartedAt = 0;
+    const now = this.host.now();
+    this.activeAt = now;
+    this.host.queryDone(this, server, this.#workMs + (this.#workStartedAt === 0 ? 0 : now - this.#workStartedAt));
+    this.#segment = NO_FINGERPRINT;
+    this.#workMs = 0;
+    if (server.ledger.length > 0) {
+      // More of the pipeline runs from here on.
+      this.queryStartedAt = now;
+      this.#workStartedAt = now;
+    } else {
+      this.queryStartedAt = 0;
+      this.#workStartedAt = 0;
+      this.#isMeasurable = true;
+      if (status !== STATUS_IDLE) this.#thinks(now);
+    }
     if (this.mode === 'statement' && status !== STATUS_IDLE) this.fail(statementMode());
+  }
+
+  /** What runs, when its time says something about the server; NO_FINGERPRINT when not. */
+  get measuredFingerprint(): number {
+    return this.#isMeasurable ? this.#segment : NO_FINGERPRINT;
+  }
+
+  notMeasurable(): void {
+    this.#isMeasurable = false;
+  }
+
+  serverPaused(): void {
+    if (this.#workStartedAt === 0) return;
+    const now = this.host.now();
+    this.#workMs += now - this.#workStartedAt;
+    this.#workStartedAt = 0;
+    this.#thinks(now);
+  }
+
+  /** It is the client's turn, inside its transaction. */
+  #thinks(now: number): void {
+    if (this.permit === null || !this.isAtWork) return;
+    this.isAtWork = false;
+    this.permit.rest(now);
   }
 
   serverQuiet(): void {
     const { server } = this;
-    if (server === null || this.exclusive || this.state !== 'ready') return;
+    if (server === null || this.state !== 'ready') return;
+    if (this.exclusive) {
+      if (this.permit !== null) this.host.rested(this);
+      return;
+    }
     if (this.#holds > 0 || server.cancels > 0 || (this.#bodyLeft > 0 && !this.#bodyDropped)) return;
     let asked = this.#touched & HARVESTED;
     if ((this.#touched & EFFECT.forgets) !== 0) this.#forgotten(server);
@@ -1260,7 +1436,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
       this.#askPosition(server);
       return;
     }
-    if (this.pins !== 0 || this.#sticky) return;
+    if (this.pins !== 0 || this.#sticky) {
+      if (this.permit !== null) this.host.rested(this);
+      return;
+    }
     this.server = null;
     this.host.release(this, server);
   }
@@ -1429,6 +1608,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
   serverLost(server: ServerConnection, reason: string, told: boolean): void {
     if (this.server !== server || this.state === 'closed') return;
     this.server = null;
+    if (this.permit !== null) this.host.rested(this);
     if (this.#again !== null) {
       this.#runTakenBack();
       return;
@@ -1470,6 +1650,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient {
     }
     if (told || server.segmentOpen || server.skipping) this.#discardToSync = true;
     this.queryStartedAt = 0;
+    this.#workStartedAt = 0;
+    this.#segment = NO_FINGERPRINT;
+    this.#isMeasurable = true;
     this.#touched = 0;
     this.#holds = 0;
     this.#takeOverEnds();

@@ -5,6 +5,7 @@ import type { ServerAddress } from '../contracts/topology.ts';
 import type { SslMode } from '../session/connection-string.ts';
 import type { PoolMode } from './client.ts';
 import type { HbaRule } from './hba.ts';
+import { TENANTS_DEFAULTS, type TenantsConfig } from './limits/tenants.ts';
 
 export interface DatabaseConfig {
   /** Name that clients connect to; `*` answers for all that have none of their own. */
@@ -81,6 +82,7 @@ export interface ProxyConfig {
   readonly lagBytesLow: number;
   readonly lagBytesMax: number;
   readonly slowQueryMs: number;
+  readonly tenants: TenantsConfig;
   readonly ignoreStartupParameters: readonly string[];
   readonly tls: TlsServerOptions | null;
   readonly serverSslMode: SslMode;
@@ -138,6 +140,7 @@ export const PROXY_DEFAULTS: ProxyConfig = {
   lagBytesLow: 1024 * 1024,
   lagBytesMax: 64 * 1024 * 1024,
   slowQueryMs: 0,
+  tenants: TENANTS_DEFAULTS,
   ignoreStartupParameters: [],
   tls: null,
   serverSslMode: 'prefer',

@@ -2,6 +2,11 @@
 //
 //   pool-wait-timeout     53300: no server connection within query_wait_timeout; raise the pool or look for idle transactions
 //   pool-queue-full       53300: too many clients wait already
+//   tenant-overdue        53300, or 53400 when queries per second are limited: a tenant's client waited longer than query_wait_timeout
+//   tenant-queue-full     53300: max_waiting of the tenant is reached
+//   tenant-connections    53300: max_connections of the tenant is reached
+//   tenant-unknown        42704: SET for a tenant that does not exist
+//   option-invalid        22023: SET with a value that the setting cannot have
 //   too-many-clients      53300: max_client_conn (or a database's, or a user's) is reached
 //   database-unknown      3D000: the config names no such database
 //   database-disabled     57P03: DISABLE was given on the admin console
@@ -31,6 +36,37 @@ export function queueFull(countMax: number): Fault {
   return new Fault('pool-queue-full', {
     message: `${countMax} clients wait for a server connection already`,
     hint: 'try again later, or raise the pool size',
+    sqlstate: '53300',
+    retryable: true,
+  });
+}
+
+export function tenantQueueFull(tenant: string, countMax: number): Fault {
+  return new Fault('tenant-queue-full', {
+    message: `${countMax} clients of tenant ${tenant} wait already (max_waiting)`,
+    hint: 'try again later; SHOW TENANTS on the admin database tells what holds them up',
+    sqlstate: '53300',
+    retryable: true,
+  });
+}
+
+export function tenantOverdue(
+  tenant: string,
+  waitedMs: number,
+  { why, hint, isRate }: { readonly why: string; readonly hint: string; readonly isRate: boolean },
+): Fault {
+  return new Fault('tenant-overdue', {
+    message: `tenant ${tenant} had no turn within ${Math.round(waitedMs)} ms (query_wait_timeout): ${why}`,
+    hint,
+    sqlstate: isRate ? '53400' : '53300',
+    retryable: true,
+  });
+}
+
+export function tenantConnections(tenant: string, countMax: number): Fault {
+  return new Fault('tenant-connections', {
+    message: `tenant ${tenant} has ${countMax} clients already (max_connections)`,
+    hint: `close some, or SET tenant.${tenant}.max_connections on the admin database`,
     sqlstate: '53300',
     retryable: true,
   });

@@ -189,5 +189,6 @@ test.each(SEEDS)('no row, notice or error reaches the wrong client (seed %p)', a
       () => pool.idle.length === pool.servers.size && pool.recovering.size === 0,
     );
     expect(pool.servers.size).toBeLessThanOrEqual(3);
+    await waitFor('all permissions are back', () => pool.backend.open === 0 && !pool.backend.waiting);
   }
 });

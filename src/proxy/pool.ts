@@ -10,6 +10,7 @@ import { type Fault, isRetryable } from '../base/fault.ts';
 import type { Random } from '../base/random.ts';
 import type { Log } from '../observe/log.ts';
 import { queueFull, waitTimeout } from './faults.ts';
+import type { Backend } from './limits/backend.ts';
 import type { ServerConnection, ServerOwner } from './server.ts';
 import { NO_SETTINGS, type SessionSettings } from './settings.ts';
 import type { StatementRegistry } from './statements.ts';
@@ -27,6 +28,7 @@ export interface Waiter {
   readonly startupParameters: ReadonlyMap<string, string>;
   readonly settings: SessionSettings;
   waitingIn: object | null;
+  /** 0 while it does not wait; kept when it waited for its turn before. */
   waitingSince: number;
   granted(server: ServerConnection): void;
   waitFailed(fault: Fault): void;
@@ -65,6 +67,8 @@ export interface PoolOptions {
   readonly user: string;
   /** `primary`, or `host:port` of a replica. */
   readonly place: string;
+  /** The server as its tenants share it. */
+  readonly backend: Backend;
   readonly statements: StatementRegistry;
   readonly random: Random;
   readonly log: Log;
@@ -116,10 +120,17 @@ export function emptyStats(): PoolStats {
   };
 }
 
+function atRest(server: ServerConnection): void {
+  const { onRest } = server;
+  server.onRest = null;
+  onRest?.();
+}
+
 export class Pool implements ServerOwner {
   readonly database: string;
   readonly user: string;
   readonly place: string;
+  readonly backend: Backend;
   readonly statements: StatementRegistry;
   readonly turn: TurnClock;
   readonly stats = emptyStats();
@@ -128,6 +139,8 @@ export class Pool implements ServerOwner {
   readonly servers = new Set<ServerConnection>();
   readonly recovering = new Map<ServerConnection, number>();
   opening = 0;
+  /** Clients that wait for a turn of their tenant first. */
+  held = 0;
   paused = false;
   generation = 0;
   lastUsedAt: number;
@@ -150,14 +163,16 @@ export class Pool implements ServerOwner {
     this.database = options.database;
     this.user = options.user;
     this.place = options.place;
+    this.backend = options.backend;
     this.statements = options.statements;
     this.turn = options.turn;
     this.lastUsedAt = options.turn.now();
     this.#backoff = new Backoff(options.random, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_LAST_MS });
   }
 
+  /** Clients that want a connection of this pool, those included that wait for their tenant's turn. */
   get waiting(): number {
-    return this.#waiters.length;
+    return this.#waiters.length + this.held;
   }
 
   get waiters(): readonly Waiter[] {
@@ -175,13 +190,14 @@ export class Pool implements ServerOwner {
       const server = this.#takeIdle(waiter);
       if (server !== null) {
         this.stats.assignments += 1;
+        if (waiter.waitingSince !== 0) this.#waited(waiter);
         return server;
       }
     }
     const { waitersMax } = this.#options.limits();
     if (this.#waiters.length >= waitersMax) return queueFull(waitersMax);
     waiter.waitingIn = this;
-    waiter.waitingSince = this.lastUsedAt;
+    if (waiter.waitingSince === 0) waiter.waitingSince = this.lastUsedAt;
     this.#waiters.push(waiter);
     this.pump();
     return null;
@@ -191,6 +207,7 @@ export class Pool implements ServerOwner {
     const at = this.#waiters.indexOf(waiter);
     if (at !== -1) this.#waiters.splice(at, 1);
     waiter.waitingIn = null;
+    waiter.waitingSince = 0;
   }
 
   /** Takes all waiters out, to move them to another pool. */
@@ -230,6 +247,7 @@ export class Pool implements ServerOwner {
 
   serverClosed(server: ServerConnection, reason: string): void {
     if (!this.servers.delete(server)) return;
+    atRest(server);
     for (const limit of this.#options.shared) limit.used -= 1;
     const at = this.idle.indexOf(server);
     if (at !== -1) this.idle.splice(at, 1);
@@ -242,6 +260,7 @@ export class Pool implements ServerOwner {
     this.recovering.delete(server);
     server.unlink(this.turn.now());
     this.#free(server);
+    atRest(server);
   }
 
   countReceived(bytes: number): void {
@@ -272,10 +291,20 @@ export class Pool implements ServerOwner {
   #grant(waiter: Waiter, server: ServerConnection): void {
     waiter.waitingIn = null;
     this.stats.assignments += 1;
+    this.#waited(waiter);
+    waiter.granted(server);
+  }
+
+  /** A client that has its connection has waited for its tenant's turn. */
+  waitedForTurn(waiter: Waiter): void {
+    this.#waited(waiter);
+  }
+
+  #waited(waiter: Waiter): void {
     const waitedMs = this.turn.now() - waiter.waitingSince;
+    waiter.waitingSince = 0;
     this.stats.waitMs += waitedMs;
     this.#options.waited(waitedMs);
-    waiter.granted(server);
   }
 
   /** The idle connection that suits best: same startup parameters, if possible with the settings already there. */
@@ -414,8 +443,10 @@ export class Pool implements ServerOwner {
         const head = this.#waiters[0] as Waiter;
         if (now - head.waitingSince <= limits.waitTimeoutMs) break;
         this.#waiters.shift();
+        const waitedMs = now - head.waitingSince;
         head.waitingIn = null;
-        head.waitFailed(this.#timeoutFault(now - head.waitingSince));
+        head.waitingSince = 0;
+        head.waitFailed(this.#timeoutFault(waitedMs));
       }
     }
     for (const server of this.idle.slice()) {

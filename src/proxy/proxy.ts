@@ -33,8 +33,12 @@ import { PROTOCOL_3_2 } from '../wire/startup.ts';
 import { AdminSession, type AdminCommands } from './admin/session.ts';
 import { ClientConnection, type ClientHost, type PoolMode } from './client.ts';
 import type { DatabaseConfig, ProxyConfig } from './config.ts';
-import { shuttingDown } from './faults.ts';
+import { shuttingDown, tenantConnections } from './faults.ts';
 import { decideByHba } from './hba.ts';
+import { NO_FINGERPRINT } from './limits/fingerprint.ts';
+import { Lane } from './limits/lane.ts';
+import type { Tenant } from './limits/tenant.ts';
+import { Tenants } from './limits/tenants.ts';
 import { SharedListener } from './listener.ts';
 import { acceptClient, type LoggedInClient, type LoginAttempt, type LoginDecision, type LoginHost } from './login.ts';
 import { Pool, type PoolLimits, SharedLimit, type Waiter } from './pool.ts';
@@ -137,6 +141,7 @@ export class Proxy implements ClientHost, LoginHost {
   readonly pools = new Map<string, Pool>();
   readonly databases = new Map<string, DatabaseState>();
   readonly users = new Map<string, UserState>();
+  readonly tenants: Tenants;
   readonly startedAt: number;
   readonly mockSecret: Uint8Array;
   readonly handshakes: Pacer;
@@ -176,6 +181,16 @@ export class Proxy implements ClientHost, LoginHost {
     this.mockSecret = this.siblings?.mockSecret ?? world.random.bytes(32);
     this.pausedAll = this.siblings?.state().pausedAll ?? false;
     this.#ids = (this.siblings?.worker ?? 0) * IDS_PER_WORKER;
+    this.tenants = new Tenants({
+      random: world.random,
+      log: world.log,
+      metrics: world.metrics,
+      now: () => this.turn.now(),
+      after: (ms, task) => void world.clock.after(ms, task),
+      config: options.config.tenants,
+      waitTimeoutMs: () => this.config.queryWaitTimeoutMs,
+      describe: fingerprint,
+    });
     this.#secrets = new SecretStore({
       clock: world.clock,
       log: world.log,
@@ -405,6 +420,9 @@ export class Proxy implements ClientHost, LoginHost {
   async #admitClient(login: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
     const { connection, settings } = login;
     const applicationName = settings.get('application_name') ?? '';
+    const tenant = this.#tenantOf(login.database, login.user, applicationName);
+    const { maxConnections } = tenant.limits;
+    if (maxConnections > 0 && tenant.clients >= maxConnections) throw tenantConnections(tenant.name, maxConnections);
     settings.delete('application_name');
     for (const name of this.config.ignoreStartupParameters) settings.delete(name);
     const startupKey = this.#startupKey(settings, database);
@@ -439,7 +457,9 @@ export class Proxy implements ClientHost, LoginHost {
       processId,
       secretKey,
       readOnlyPort,
+      tenant,
     });
+    tenant.clients += 1;
     this.clients.add(client);
     this.#byKey.set(keyText(processId, secretKey), client);
     connection.handler = client;
@@ -589,9 +609,139 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   acquire(client: ClientConnection, read: boolean): ServerConnection | Fault | null {
-    if (!read && !client.readOnlyPort) return this.#primaryPool(client).acquire(client);
+    client.wantsRead = read;
+    if (!read && !client.readOnlyPort) {
+      const pool = this.#primaryPool(client);
+      const lane = (client.primaryLane ??= this.tenants.lane(client.tenant, pool.backend));
+      return this.#turnOf(client, pool, lane);
+    }
     const database = this.databases.get(client.database) as DatabaseState;
-    return this.#poolFor(database, client.user, this.#replicaPlace(database, client.wroteAt)).acquire(client);
+    const pool = this.#poolFor(database, client.user, this.#replicaPlace(database, client.wroteAt));
+    return this.#turnOf(client, pool, this.tenants.lane(client.tenant, pool.backend));
+  }
+
+  /** A server connection when its tenant may run one more; else it waits for the turn, or is told why it may not. */
+  #turnOf(client: ClientConnection, pool: Pool, lane: Lane): ServerConnection | Fault | null {
+    // Who waits for RESUME uses nothing that others could use.
+    if (pool.paused) return pool.acquire(client);
+    const now = this.turn.now();
+    if (lane.tryEnter(now)) {
+      client.permit = lane;
+      client.isAtWork = true;
+      client.permitQueries = 0;
+      const server = pool.acquire(client);
+      if (server instanceof Fault) this.rested(client);
+      return server;
+    }
+    return this.#waitForTurn(client, pool, lane, now);
+  }
+
+  #waitForTurn(client: ClientConnection, pool: Pool, lane: Lane, now: number): Fault | null {
+    const fault = lane.wait(client, now);
+    if (fault !== null) return fault;
+    client.waitingIn = lane;
+    client.wantedPool = pool;
+    pool.held += 1;
+    return null;
+  }
+
+  admit(client: ClientConnection): true | Fault | null {
+    const pool = client.server?.owner as Pool;
+    const lane = this.tenants.lane(client.tenant, pool.backend);
+    const now = this.turn.now();
+    if (!lane.tryEnter(now)) return this.#waitForTurn(client, pool, lane, now);
+    client.permit = lane;
+    client.isAtWork = true;
+    client.permitQueries = 0;
+    return true;
+  }
+
+  permitted(client: ClientConnection): void {
+    const pool = this.#noLongerHeld(client);
+    const { server } = client;
+    if (server !== null) {
+      // Session mode or pinned: the connection is there.
+      (server.owner as Pool).waitedForTurn(client);
+      client.goOn();
+      return;
+    }
+    if (pool.paused) this.rested(client);
+    const taken = this.#isUsable(pool) ? pool.acquire(client) : this.#acquireElsewhere(client);
+    if (taken instanceof Fault) client.waitFailed(taken);
+    else if (taken !== null) client.granted(taken);
+  }
+
+  /** Whether the place of a pool still is one. */
+  #isUsable(pool: Pool): boolean {
+    if (pool.place === 'primary') return true;
+    const replicas = this.databases.get(pool.database)?.topology.current().replicas ?? [];
+    return replicas.some((one) => addressText(one) === pool.place);
+  }
+
+  #acquireElsewhere(client: ClientConnection): ServerConnection | Fault | null {
+    this.rested(client);
+    return this.acquire(client, client.wantsRead);
+  }
+
+  refused(client: ClientConnection, fault: Fault): void {
+    this.#noLongerHeld(client);
+    client.waitFailed(fault);
+  }
+
+  #noLongerHeld(client: ClientConnection): Pool {
+    const pool = client.wantedPool as Pool;
+    client.wantedPool = null;
+    client.waitingIn = null;
+    pool.held -= 1;
+    return pool;
+  }
+
+  rested(client: ClientConnection): void {
+    const { permit, isAtWork } = client;
+    if (permit === null) return;
+    client.permit = null;
+    client.isAtWork = false;
+    permit.leave(this.turn.now(), isAtWork);
+  }
+
+  /** PAUSE: those who wait for a connection give their permissions back; they ask again after RESUME. */
+  pausePool(pool: Pool): void {
+    pool.paused = true;
+    for (const waiter of pool.waiters) if (waiter instanceof ClientConnection) this.rested(waiter);
+    pool.renew('PAUSE');
+  }
+
+  resumePool(pool: Pool): void {
+    pool.paused = false;
+    this.#askAgain(pool, () => pool);
+    pool.pump();
+  }
+
+  /** In the order in which they came, those who wait in a pool ask anew, perhaps in another. */
+  #askAgain(from: Pool, poolOf: () => Pool): void {
+    for (const waiter of from.takeWaiters()) {
+      if (waiter instanceof ClientConnection) this.rested(waiter);
+      const pool = poolOf();
+      const server =
+        waiter instanceof ClientConnection
+          ? this.#turnOf(waiter, pool, this.tenants.lane(waiter.tenant, pool.backend))
+          : pool.acquire(waiter);
+      if (server instanceof Fault) waiter.waitFailed(server);
+      else if (server !== null) waiter.granted(server);
+    }
+  }
+
+  /** The tenant of a client, which counts the pool among those that it may use. */
+  #tenantOf(name: string, user: string, applicationName: string): Tenant {
+    const tenant = this.tenants.of(name, user, applicationName);
+    const database = this.databases.get(name);
+    if (database !== undefined) {
+      tenant.uses(
+        `${name}/${user}`,
+        () => this.#sizeOf(database, user) + (database.config.reservePoolSize ?? this.config.reservePoolSize),
+      );
+    }
+    return tenant;
   }
 
   #primaryPool(client: ClientConnection): Pool {
@@ -608,6 +758,7 @@ export class Proxy implements ClientHost, LoginHost {
     pool.stats.transactionMs += this.now() - server.linkedAt;
     pool.release(server);
     client.activeAt = this.now();
+    this.rested(client);
   }
 
   reclaim(server: ServerConnection): boolean {
@@ -615,7 +766,12 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   abandon(client: ClientConnection): void {
-    (client.waitingIn as Pool | null)?.abandon(client);
+    const { waitingIn } = client;
+    if (waitingIn instanceof Lane) {
+      this.#noLongerHeld(client);
+      waitingIn.abandon(client, this.turn.now());
+    } else (waitingIn as Pool | null)?.abandon(client);
+    this.rested(client);
   }
 
   vanished(client: ClientConnection, server: ServerConnection | null): void {
@@ -623,6 +779,9 @@ export class Proxy implements ClientHost, LoginHost {
     this.#byKey.delete(keyText(client.processId, client.secretKey));
     const database = this.databases.get(client.database);
     if (database !== undefined) this.#left(database, this.#userOf(client.user));
+    client.tenant.clients -= 1;
+    if (server === null || server.state === 'closed') this.rested(client);
+    else server.onRest = () => this.rested(client);
     if (server !== null) {
       if (client.exclusive && this.config.serverReset === 'close') server.doomed ??= 'server_reset is close';
       (server.owner as Pool).recover(server);
@@ -656,24 +815,37 @@ export class Proxy implements ClientHost, LoginHost {
     return listener.set(client, channels);
   }
 
-  queryDone(client: ClientConnection, server: ServerConnection, status: number): void {
+  queryDone(client: ClientConnection, server: ServerConnection, workMs: number): void {
     const pool = server.owner as Pool;
     const { stats } = pool;
     stats.queries += 1;
     const ms = this.now() - client.queryStartedAt;
     stats.queryMs += ms;
     this.databases.get(client.database)?.querySeconds.observe(ms / 1000);
+    this.#countForTenant(client, workMs);
     const { slowQueryMs } = this.config;
     if (slowQueryMs > 0 && ms >= slowQueryMs) {
       this.log.warn('proxy.slow-query', {
         database: client.database,
         user: client.user,
+        tenant: client.tenant.name,
         server: addressText(server),
         ms: Math.round(ms),
         message: fingerprint(client.lastText),
       });
     }
-    void status;
+  }
+
+  #countForTenant(client: ClientConnection, workMs: number): void {
+    const { tenant, permit, measuredFingerprint } = client;
+    tenant.queryDone(workMs);
+    if (permit === null) return;
+    client.permitQueries += 1;
+    // The first has taken its token when it was let in.
+    if (tenant.bucket !== null && client.permitQueries > 1) tenant.bucket.take(this.turn.now());
+    if (measuredFingerprint !== NO_FINGERPRINT) {
+      permit.sample(measuredFingerprint, workMs, client.lastText, this.turn.now());
+    }
   }
 
   countReceived(client: ClientConnection, bytes: number): void {
@@ -713,6 +885,7 @@ export class Proxy implements ClientHost, LoginHost {
       database: database.config.name,
       user,
       place,
+      backend: this.tenants.backend(backendName(database.config, place)),
       statements: this.statements,
       random: this.world.random,
       log: this.log,
@@ -1168,13 +1341,9 @@ export class Proxy implements ClientHost, LoginHost {
 
   /** Clients that waited for a replica that is gone wait elsewhere; nothing of theirs was sent yet. */
   #moveWaiters(database: DatabaseState, from: Pool): void {
-    for (const waiter of from.takeWaiters()) {
-      const pool = this.#poolFor(database, from.user, this.#replicaPlace(database, 0n));
-      if (pool === from) return;
-      const server = pool.acquire(waiter);
-      if (server instanceof Fault) waiter.waitFailed(server);
-      else if (server !== null) waiter.granted(server);
-    }
+    const place = this.#replicaPlace(database, 0n);
+    if (place === from.place) return;
+    this.#askAgain(from, () => this.#poolFor(database, from.user, place));
   }
 
   readonly #primaries = new Map<string, string>();
@@ -1225,6 +1394,20 @@ export class Proxy implements ClientHost, LoginHost {
     for (const name of config.databases.keys()) if (name !== '*') this.#databaseOf(name);
     this.#keepReady();
     if (this.siblings !== null) this.sharesChanged();
+    this.#applyTenants();
+  }
+
+  /** Rules may put a client into another tenant: that counts from its next transaction on. */
+  #applyTenants(): void {
+    this.tenants.configure(this.config.tenants);
+    for (const client of this.clients) {
+      const tenant = this.#tenantOf(client.database, client.user, client.applicationName);
+      if (tenant === client.tenant) continue;
+      client.tenant.clients -= 1;
+      tenant.clients += 1;
+      client.tenant = tenant;
+      client.primaryLane = null;
+    }
   }
 
   // Connections.
@@ -1261,6 +1444,7 @@ export class Proxy implements ClientHost, LoginHost {
       this.siblings.shares.look();
     }
     for (const pool of this.pools.values()) pool.tick(now);
+    this.tenants.tick(now);
     const limits = {
       idleMs: config.clientIdleTimeoutMs,
       queryMs: config.queryTimeoutMs,
@@ -1294,7 +1478,8 @@ function clientLimitKeys(database: string, user: string): readonly [string, stri
 
 /** Server connections that a pool needs now, idle ones not counted. */
 function wantedOf(pool: Pool, sizeMin: number): number {
-  return Math.max(pool.active + pool.waiting, sizeMin);
+  // Those that wait for their tenant's turn could not use a connection yet.
+  return Math.max(pool.active + pool.waiters.length, sizeMin);
 }
 
 /** A worker's part of a number that is divided once and for all. */
@@ -1306,6 +1491,14 @@ const SAME_DISTANCE_MS = 5;
 
 function poolKey(database: string, user: string, place: string): string {
   return `${database}\0${user}\0${place}`;
+}
+
+/** What shares a server's strength shares its budget: databases by other names on the same servers too. */
+function backendName(config: DatabaseConfig, place: string): string {
+  if (place !== 'primary') return place;
+  const servers = config.servers.map(addressText);
+  if (servers.length === 0) return `primary of ${config.name}`;
+  return servers.length === 1 ? (servers[0] as string) : `primary of ${servers.join(',')}`;
 }
 
 function keyText(processId: number, secretKey: Uint8Array): string {

@@ -81,6 +81,10 @@ export interface LinkedClient {
   /** The ledger is empty and no transaction is open. */
   serverQuiet(): void;
   notified(frame: Buffer): void;
+  /** Nothing is owed, but its segment is open: it is the client's turn. */
+  serverPaused(): void;
+  /** The time of this statement says nothing about the server: it failed, or the client took part in it. */
+  notMeasurable(): void;
   /** Gone in the middle; `told` when a FATAL error reached the client already. */
   serverLost(server: ServerConnection, reason: string, told: boolean): void;
 }
@@ -166,6 +170,8 @@ export class ServerConnection implements ConnectionHandler {
   sqlOwner: object | null = null;
   /** The client listens here itself (session mode, or a LISTEN that is just being taken over). */
   listens = false;
+  /** Called once it is at rest or closed: the permission of a client that has gone is given back then. */
+  onRest: (() => void) | null = null;
   /** What its client left must be discarded once it is at rest. */
   discardAfter = false;
   /** Bumped by RECONNECT: connections of an earlier generation are not used again. */
@@ -392,7 +398,11 @@ export class ServerConnection implements ConnectionHandler {
     if (client !== null && (client.replay === null || !client.holdsAnswer())) {
       const ok = client.outbox.flush(client.connection);
       // The client does not read: neither do we, so that Postgres waits and not our memory grows.
-      if (!ok && client.connection.queuedBytes > CLIENT_QUEUE_BYTES_MAX) this.connection.pause();
+      if (!ok && client.connection.queuedBytes > CLIENT_QUEUE_BYTES_MAX) {
+        this.connection.pause();
+        client.notMeasurable();
+      }
+      if (this.segmentOpen && this.ledger.length === 0) client.serverPaused();
     }
     // Only now, since what follows may give the connection to somebody else.
     while (this.#finished.length > 0) {
@@ -571,6 +581,7 @@ export class ServerConnection implements ConnectionHandler {
   #copyBegins(): void {
     this.copyIn = true;
     this.copyEndSent = false;
+    this.client?.notMeasurable();
     // Sync messages that came before CopyDone are read by the COPY and ignored.
     for (let index = 1; index < this.ledger.length; ) {
       const kind = this.ledger.kindAt(index);
@@ -614,6 +625,7 @@ export class ServerConnection implements ConnectionHandler {
       this.doomed ??= fields.message;
       return this.client !== null;
     }
+    if (visible) this.client?.notMeasurable();
     if (this.copyIn) {
       this.copyIn = false;
       // Whether the Sync messages before the failure were read by the COPY or will be answered cannot be known.

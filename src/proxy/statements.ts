@@ -1,6 +1,7 @@
 // Prepared statements of the protocol, shared by all clients: one text with its parameter types has one name on every server
 // connection. Keyed by the whole text, never by a hash (odyssey #1345: two texts got one name).
 
+import { fingerprintOf } from './limits/fingerprint.ts';
 import { scanStatement, type Scan } from './scan.ts';
 
 /** What clients call by names of their own and server connections know as `name`. */
@@ -11,6 +12,8 @@ export class Statement {
   readonly body: Buffer;
   readonly text: string;
   readonly scan: Scan;
+  /** Of its text, for baselines. */
+  readonly fingerprint: number;
   /** Clients and server connections that hold it; without any it is forgotten. */
   holders = 0;
   /** A server has accepted it. */
@@ -22,6 +25,7 @@ export class Statement {
     this.body = options.body;
     this.text = options.text;
     this.scan = scanStatement(options.text);
+    this.fingerprint = fingerprintOf(options.body, 0, options.body.indexOf(0));
   }
 
   /** A Parse message that defines it under `name`. */

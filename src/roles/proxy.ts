@@ -15,6 +15,7 @@ import {
   type UserConfig,
 } from '../proxy/config.ts';
 import { parseHba } from '../proxy/hba.ts';
+import type { TenantRule, TenantsConfig } from '../proxy/limits/tenants.ts';
 import { ROUTE_MAX } from '../proxy/workers/cancel-key.ts';
 import type { FromWorker, ToWorker } from '../proxy/workers/messages.ts';
 import { type ParentStatus, WorkerParent } from '../proxy/workers/parent.ts';
@@ -177,6 +178,7 @@ export function proxyConfig(config: Config): ProxyConfig {
     lagBytesLow: proxy.replicaLagLow,
     lagBytesMax: proxy.replicaLagMax,
     slowQueryMs: proxy.slowQueryMs,
+    tenants: tenantsOf(proxy),
     ignoreStartupParameters: proxy.ignoreStartupParameters,
     tls: tlsOf(proxy),
     serverSslMode: proxy.serverTlsSslmode,
@@ -259,6 +261,50 @@ function usersOf({ proxy }: Config): Map<string, UserConfig> {
     });
   }
   return users;
+}
+
+function tenantsOf(proxy: Config['proxy']): TenantsConfig {
+  return {
+    serverBudget: proxy.serverBudget,
+    limits: {
+      maxConnections: proxy.tenantMaxConnections,
+      poolSize: proxy.tenantPoolSize,
+      qps: proxy.tenantQps,
+      maxWaiting: proxy.tenantMaxWaiting,
+      weight: 1,
+      algorithm: proxy.adaptiveLimit,
+    },
+    rules: [...proxy.tenants].map(([name, row]) => ruleOf(name, row)),
+  };
+}
+
+type TenantRow = Config['proxy']['tenants'] extends ReadonlyMap<string, infer Row> ? Row : never;
+
+function ruleOf(name: string, row: TenantRow): TenantRule {
+  const { database, user, applicationName } = row;
+  const isOwnName = database === '' && user === '' && applicationName === '';
+  const slash = name.indexOf('/');
+  if (isOwnName && slash === -1) {
+    throw wrong(
+      `tenant "${name}" says nothing about whom it is for`,
+      'give database, user or application_name, or name it database/user',
+    );
+  }
+  return {
+    name,
+    // Of a name like that, the tenant which is there anyway.
+    database: isOwnName ? name.slice(0, slash) : database,
+    user: isOwnName ? name.slice(slash + 1) : user,
+    applicationName,
+    limits: {
+      maxConnections: given(row.maxConnections),
+      poolSize: given(row.poolSize),
+      qps: given(row.qps),
+      maxWaiting: row.maxWaiting < 1 ? null : row.maxWaiting,
+      weight: row.weight,
+      algorithm: row.algorithm === '' ? null : row.algorithm,
+    },
+  };
 }
 
 function tlsOf(proxy: Config['proxy']): TlsServerOptions | null {

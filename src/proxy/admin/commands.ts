@@ -42,10 +42,11 @@ export async function runHere(
   const [verb = '', ...rest] = tokens.map((token) => token.text);
   const command = verb.toUpperCase();
   if (command === 'SHOW') return showTable(rest[0] ?? '', proxy);
-  return await change(command, rest, tokens.at(-1)?.text ?? '', { proxy, actions });
+  return await change(text, command, rest, tokens.at(-1)?.text ?? '', { proxy, actions });
 }
 
 async function change(
+  text: string,
   command: string,
   rest: readonly string[],
   last: string,
@@ -90,7 +91,8 @@ async function change(
       await actions.reload();
       break;
     case 'SET':
-      setOption(proxy, name ?? '', rest.length > 1 ? last : '');
+      if (/^tenant$/i.test(name ?? '')) setTenant(proxy, text);
+      else setOption(proxy, name ?? '', rest.length > 1 ? last : '');
       break;
     case 'RESTART':
       throw new Fault('restart-alone', {
@@ -108,6 +110,20 @@ async function change(
       throw unknownCommand(command);
   }
   return { tag: command };
+}
+
+/** `SET tenant.NAME.KEY = VALUE`. A name may hold dots and slashes, and quotes around it are for those used to them. */
+function setTenant(proxy: Proxy, text: string): void {
+  const found = /^\s*set\s+tenant\.(?:"([^"]+)"|(\S+))\.([a-z_]+)\s*(?:=|\bto\b)\s*'?([^\s';]*)'?\s*;?\s*$/i.exec(text);
+  if (found === null) {
+    throw new Fault('option-invalid', {
+      message: 'this is not how a setting of a tenant is changed',
+      hint: 'SET tenant.NAME.(max_connections | pool_size | qps | max_waiting | weight | algorithm) = VALUE | DEFAULT',
+      sqlstate: '42601',
+    });
+  }
+  const [, quoted, plain, key = '', value = ''] = found;
+  proxy.tenants.set(quoted ?? plain ?? '', key, value);
 }
 
 function databasesOf(proxy: Proxy, name: string | undefined): DatabaseState[] {
@@ -130,9 +146,8 @@ function poolsOf(proxy: Proxy, databases: readonly DatabaseState[]): Pool[] {
 function setPaused(proxy: Proxy, database: DatabaseState, paused: boolean): void {
   database.paused = paused;
   for (const pool of poolsOf(proxy, [database])) {
-    pool.paused = paused;
-    if (paused) pool.renew('PAUSE');
-    else pool.pump();
+    if (paused) proxy.pausePool(pool);
+    else proxy.resumePool(pool);
   }
 }
 
@@ -172,7 +187,7 @@ function killed(): Fault {
 function unknownCommand(command: string): Fault {
   return new Fault('command-unknown', {
     message: `unknown command "${command}"`,
-    hint: `SHOW (${TABLES.join(', ')}), PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, WAIT_CLOSE, RELOAD, RESTART, SET (${SETTABLE.join(', ')}), SHUTDOWN`,
+    hint: `SHOW (${TABLES.join(', ')}), PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, WAIT_CLOSE, RELOAD, RESTART, SET (${SETTABLE.join(', ')}, tenant.NAME.SETTING), SHUTDOWN`,
     sqlstate: '42601',
   });
 }

@@ -3,7 +3,8 @@
 import { Fault } from '../../base/fault.ts';
 import { addressText } from '../../contracts/topology.ts';
 import type { ClientConnection } from '../client.ts';
-import type { Pool, PoolStats } from '../pool.ts';
+import type { Pool, PoolStats, Waiter } from '../pool.ts';
+import type { TenantSnapshot } from '../limits/tenants.ts';
 import type { Proxy } from '../proxy.ts';
 import { configRows } from './settings.ts';
 import type { AdminAnswer, Cell } from './session.ts';
@@ -101,7 +102,11 @@ function poolRow(proxy: Proxy, pool: Pool): Cell[] {
   const clients = [...proxy.clients].filter((one) => one.database === pool.database && one.user === pool.user);
   const linked = clients.filter((one) => one.server?.owner === pool);
   const now = proxy.now();
-  const waitedMs = pool.waiters[0] === undefined ? 0 : now - pool.waiters[0].waitingSince;
+  const since = [...clients, ...pool.waiters].reduce(
+    (oldest, one) => (waitsFor(one, pool) ? Math.min(oldest, one.waitingSince) : oldest),
+    now,
+  );
+  const waitedMs = now - since;
   const cancels = [...pool.servers].filter((one) => one.cancels > 0).length;
   const database = proxy.databases.get(pool.database);
   return [
@@ -128,10 +133,15 @@ function poolRow(proxy: Proxy, pool: Pool): Cell[] {
   ];
 }
 
+/** In the pool's queue, or for a turn of its tenant before that. */
+function waitsFor(waiter: Waiter & { readonly wantedPool?: object | null }, pool: Pool): boolean {
+  return waiter.waitingSince > 0 && (waiter.waitingIn === pool || waiter.wantedPool === pool);
+}
+
 function clientRow(proxy: Proxy, client: ClientConnection): Cell[] {
   const state = client.state === 'waiting' ? 'waiting' : client.server === null ? 'idle' : 'active';
   const now = proxy.now();
-  const waitMs = client.state === 'waiting' ? now - client.waitingSince : 0;
+  const waitMs = client.waitingSince > 0 ? now - client.waitingSince : 0;
   return [
     'C',
     client.user,
@@ -152,6 +162,39 @@ function clientRow(proxy: Proxy, client: ClientConnection): Cell[] {
     client.mode,
     client.pins === 0 ? '' : 'pinned',
     String(client.id),
+  ];
+}
+
+/** Of each tenant on each server, those that took most of the server's time. */
+const BASELINES_SHOWN = 20;
+
+function tenantRow(proxy: Proxy, one: TenantSnapshot): Cell[] {
+  return [
+    one.tenant,
+    one.server,
+    one.algorithm,
+    one.limit,
+    one.limitMax,
+    one.share,
+    one.inFlight,
+    one.busy,
+    one.waiting,
+    one.longestWaitMs * 1000,
+    one.baselineMs * 1000,
+    one.roundTripMs * 1000,
+    one.clients,
+    one.limits.maxConnections,
+    one.limits.poolSize,
+    one.limits.qps,
+    one.limits.maxWaiting,
+    one.limits.weight,
+    one.queries,
+    one.queryMs * 1000,
+    one.waits,
+    one.waitMs * 1000,
+    one.refusals,
+    timeText(proxy, one.reasonAt),
+    one.reason,
   ];
 }
 
@@ -413,6 +456,97 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
         }
         return rows;
       }),
+  },
+  tenants: {
+    merge: {
+      key: ['tenant', 'server'],
+      sum: [
+        'limit',
+        'share',
+        'in_flight',
+        'busy',
+        'queue',
+        'clients',
+        'query_count',
+        'query_time',
+        'wait_count',
+        'wait_time',
+        'refused',
+      ],
+      max: ['maxwait_us', 'baseline_us', 'round_trip_us'],
+    },
+    columns: [
+      'tenant',
+      'server',
+      'algorithm',
+      'limit',
+      'limit_max',
+      'share',
+      'in_flight',
+      'busy',
+      'queue',
+      'maxwait_us',
+      'baseline_us',
+      'round_trip_us',
+      'clients',
+      'max_connections',
+      'pool_size',
+      'qps',
+      'max_waiting',
+      'weight',
+      'query_count',
+      'query_time',
+      'wait_count',
+      'wait_time',
+      'refused',
+      'last_change',
+      'last_reason',
+    ],
+    rows: (proxy) => proxy.tenants.snapshot().map((one) => tenantRow(proxy, one)),
+  },
+  tenant_history: {
+    merge: 'concat',
+    columns: ['time', 'tenant', 'server', 'from', 'to', 'reason'],
+    rows: (proxy) =>
+      proxy.tenants.history.map(({ at, tenant, server, from, to, reason }) => [
+        timeText(proxy, at),
+        tenant,
+        server,
+        from,
+        to,
+        reason,
+      ]),
+  },
+  budgets: {
+    merge: { key: ['server'], sum: ['budget', 'in_flight', 'wanted'], max: ['tenants'] },
+    columns: ['server', 'budget', 'in_flight', 'wanted', 'tenants'],
+    rows: (proxy) =>
+      [...proxy.tenants.backends.values()].map((backend) => {
+        const { used, wanted } = backend.demand(proxy.now());
+        return [backend.name, backend.budget, used, wanted, backend.lanes.size];
+      }),
+  },
+  baselines: {
+    merge: { key: ['tenant', 'server', 'query'], sum: ['calls', 'total_time'], max: ['baseline_us', 'mean_us'] },
+    columns: ['tenant', 'server', 'baseline_us', 'mean_us', 'calls', 'total_time', 'query'],
+    rows: (proxy) =>
+      [...proxy.tenants.list()].flatMap((tenant) =>
+        tenant.lanes.flatMap((lane) =>
+          lane.baselines
+            .list()
+            .sort((a, b) => b.totalMs - a.totalMs)
+            .slice(0, BASELINES_SHOWN)
+            .map((one) => [
+              tenant.name,
+              lane.backend.name,
+              one.baselineMs * 1000,
+              (one.totalMs / one.calls) * 1000,
+              one.calls,
+              one.totalMs * 1000,
+              one.text,
+            ]),
+        ),
+      ),
   },
   mem: { merge: 'first', columns: ['name', 'size', 'used', 'free', 'memtotal'], rows: () => [] },
   peers: {
