@@ -142,16 +142,41 @@ export const FAMILY_LOCAL: Readonly<Record<string, readonly string[]>> = {
     "SELECT jsonb_build_object(id, name, code, jsonb_build_object('x', 1)), json_build_object(), jsonb_build_array() FROM parents",
     "SELECT id, array_length(ARRAY[1,2], 1), to_json(ARRAY[1, NULL, 3]), to_jsonb(ARRAY['a\"b', NULL]) FROM parents WHERE id = 1",
   ],
+  'conditions that may fail': [
+    'SELECT id FROM parents WHERE size + 1 > 30',
+    "SELECT id FROM parents WHERE size / (id + 1) > 2 AND region = 'eu' ORDER BY id",
+    'SELECT id FROM parents WHERE NOT (size + 1 > 30 OR id * 2 < 4)',
+    'SELECT id FROM parents WHERE size + 1 BETWEEN 10 AND 50 ORDER BY id DESC',
+    'SELECT p.id, c.n FROM parents p JOIN children c ON c.parent_id = p.id WHERE p.size * 2 > 40',
+    'SELECT p.id, c.n FROM parents p LEFT JOIN children c ON c.parent_id = p.id WHERE c.n + 1 > 3',
+    "SELECT id FROM times WHERE ts + interval '1 day' > '2024-01-01' ORDER BY id",
+    "SELECT id FROM times WHERE d + 1 > '2024-01-01' ORDER BY id LIMIT 2",
+    "SELECT k FROM documents WHERE CASE WHEN jsonb_typeof(doc) = 'array' THEN jsonb_array_length(doc) > 1 END",
+    'SELECT id FROM parents WHERE substr(code, 2)::int > 3',
+    'SELECT id, (SELECT count(*) FROM children c WHERE c.n * 2 > 4) FROM parents WHERE id < 3',
+    'SELECT count(*) FROM children WHERE score % n = 0',
+  ],
   bits: [
     'SELECT id, vbits, length(bits), length(vbits), vbits || vbits, octet_length(bits), bits & bits, ~ bits, bits << 1 FROM others',
   ],
 };
 
+/** Planned here, but what the tables hold would fail: then the core is asked. */
+export const FAMILY_FAILING: readonly string[] = [
+  'SELECT id FROM numbers WHERE eight / small > 1',
+  'SELECT id FROM numbers WHERE amount::int > 1',
+  'SELECT id FROM texts WHERE t::int = 1',
+  'SELECT id FROM times WHERE extract(nonsense FROM d) = 1',
+  // PostgreSQL looks at the length first.
+  "SELECT k FROM documents WHERE jsonb_typeof(doc) = 'array' AND jsonb_array_length(doc) > 1",
+  'SELECT id FROM numbers WHERE false AND big + 1 > 0',
+  'SELECT 10 / small FROM numbers',
+  'SELECT amount::int FROM numbers',
+  'SELECT t::date FROM texts',
+];
+
 /** Must be left to the core, with the reason. */
 export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])[] = [
-  ['SELECT id FROM numbers WHERE eight / small > 1', 'may-fail'],
-  ['SELECT id FROM numbers WHERE amount::int > 1', 'may-fail'],
-  ['SELECT id FROM texts WHERE t::int = 1', 'may-fail'],
   ['SELECT ln(eight), exp(eight), power(eight, 2) FROM numbers', 'unproven-function'],
   ['SELECT eight ^ 2 FROM numbers', 'unproven-operator'],
   ["SELECT '1 fortnight'::interval", 'literal'],
@@ -166,7 +191,6 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ["SELECT regexp_replace(t, 'a|ab', 'x') FROM texts", 'unproven-function'],
   ["SELECT regexp_replace(t, '(a)', '\\1') FROM texts", 'unproven-function'],
   ["SELECT id FROM texts WHERE d ~* 'a'", 'collation'],
-  ['SELECT id FROM texts WHERE t LIKE v', 'may-fail'],
   ["SELECT tz AT TIME ZONE 'Europe/Berlin' FROM times", 'unproven-function'],
   ["SELECT tz AT TIME ZONE 'CET' FROM times", 'unproven-function'],
   ['SELECT age(ts) FROM times', 'unproven-function'],
@@ -174,7 +198,6 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ['SELECT array_position(nums, 1.0) FROM others', 'unproven-type'],
   ["SELECT nums @> '{1}' FROM others", 'unproven-type'],
   ["SELECT jsonb_path_query_first(doc, '$.a') FROM documents", 'unproven-function'],
-  ['SELECT id FROM numbers WHERE eight = amount ORDER BY id', 'may-fail'],
   ['SELECT k FROM documents ORDER BY doc', 'unproven-type'],
   ["SELECT to_char(amount, '999') FROM numbers", 'unproven-function'],
   ['SELECT initcap(d) FROM texts', 'collation'],
@@ -189,6 +212,10 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ],
   ['SELECT ARRAY[pos, pos] FROM others', 'unproven-type'],
   ['SELECT array_agg(pos ORDER BY id) FROM others', 'unproven-type'],
+  ['SELECT id FROM parents WHERE id = 3 AND size + 1 > 30', 'may-fail'],
+  ['SELECT id FROM parents WHERE size + 1 IN (21, 31)', 'may-fail'],
+  ['SELECT p.id FROM parents p, children c WHERE p.size + c.n > 3', 'may-fail'],
+  ['SELECT size + 1 FROM parents LIMIT 3', 'may-fail'],
   ['SELECT clock_timestamp()', 'unproven-function'],
   ["SELECT string_agg(name, ',') FROM parents", 'unproven-function'],
   ['SELECT array_agg(id) FROM parents', 'unproven-function'],
@@ -199,5 +226,4 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ['SELECT string_agg(name, code ORDER BY id) FROM parents', 'unproven-function'],
   ['SELECT row_to_json(p) FROM parents p', 'unknown-column'],
   ['SELECT jsonb_object_agg(region, id ORDER BY id) FROM parents LIMIT 1', 'may-fail'],
-  ['SELECT id FROM times WHERE extract(nonsense FROM d) = 1', 'may-fail'],
 ];

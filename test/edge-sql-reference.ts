@@ -15,7 +15,7 @@ wherever \`text\` is. Which function of several of a name is meant is decided by
 
 | mark | meaning |
 |---|---|
-| ¹ | May be an error in PostgreSQL (division by zero, out of range …). Answered in a SELECT list or ORDER BY without LIMIT, where it is computed for exactly the rows of the answer; the error itself is then the core's own. In WHERE and the like it depends on PostgreSQL's plan which rows are looked at, so there it is forwarded. |
+| ¹ | May be an error in PostgreSQL (division by zero, out of range …). Answered where it is computed for exactly the rows of the answer: in a SELECT list or ORDER BY without LIMIT. In WHERE it depends on PostgreSQL's plan which rows are looked at; there a condition on one table is tried with every row of that table first, unless another condition could use an index: then it is forwarded. When it does fail, the core is asked, and the error is its own. |
 | ² | As ¹, unless a constant operand rules the error out (\`split_part(t, ',', 1)\`, \`mod(n, 7)\`, \`extract(year FROM d)\`). |
 | ³ | Needs a session in UTC. |
 | ⁴ | Needs a deterministic collation. |

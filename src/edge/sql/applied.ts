@@ -133,12 +133,8 @@ function raising(
     if (!raises(constants)) return null;
   }
   const isConstant = operands.every((operand) => operand.relations.size === 0 && !operand.hasAggregate);
-  if (draft.isEveryRowComputed && !isConstant) {
-    draft.mayFail = true;
-    return null;
-  }
   const folded = isConstant ? fold(proof, operands, signature, resultOid, draft) : null;
-  if (folded === null) throw new Forward('may-fail', `${proof.of} may fail`);
+  if (folded === null) draft.raise(isConstant, `${proof.of} may fail`);
   return folded;
 }
 

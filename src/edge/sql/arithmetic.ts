@@ -27,6 +27,7 @@ function integerArithmetic(t: Translation, name: string, a: Expression, b: Expre
   if (a.constant !== null && b.constant !== null) return folded(t, name, typeOid, a.constant, b.constant);
   if (name === '/' || name === '%') {
     const divisor = b.constant === null ? null : BigInt(t.draft.bake(b.constant));
+    if (divisor === 0n) throw new Forward('may-fail', 'a division by zero');
     // Neither a division by zero nor the one that overflows, -2^31 / -1.
     if (divisor !== null && divisor !== 0n && divisor !== -1n) {
       return derived(t.draft.facts(typeOid), [a, b], () => `(${a.value()} ${name} ${b.value()})`, {
@@ -59,7 +60,7 @@ function numericArithmetic(t: Translation, name: string, left: Expression, right
   const isDivisorSafe = divisor !== null && /[1-9]/.test(t.draft.bake(divisor));
   const isSafe = ((name !== '/' && name !== '%') || isDivisorSafe) && isSmall(left) && isSmall(right);
   const isConstant = [left, right].every((side) => side.relations.size === 0 && !side.hasAggregate);
-  if (!isSafe && (isConstant || !t.draft.isEveryRowComputed)) throw new Forward('may-fail', 'arithmetic that may fail');
+  if (!isSafe) t.draft.raise(isConstant, 'arithmetic that may fail');
   const a = coerce(left, OID.numeric, t.draft);
   const b = coerce(right, OID.numeric, t.draft);
   // NaN and infinities are left to the core.
@@ -92,8 +93,7 @@ export function checked(
   // Elsewhere it depends on the plan for which rows an expression is computed, and so which rows may fail.
   // And constants Postgres computes even if there is no row.
   const isConstant = parts.every((part) => part.relations.size === 0 && !part.hasAggregate);
-  if (!t.draft.isEveryRowComputed || isConstant) throw new Forward('may-fail', 'arithmetic that may overflow');
-  t.draft.mayFail = true;
+  t.draft.raise(isConstant, 'arithmetic that may overflow');
   const facts = t.draft.facts(typeOid);
   return derived(facts, parts, () => {
     const sql = value();

@@ -103,11 +103,8 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
 /** text → any type, by that type's input function. What it does not read the same everywhere is left to the core. */
 function readingCast(term: Expression, typeOid: number, draft: Draft): Expression {
   const facts = draft.facts(typeOid);
-  if (!draft.isEveryRowComputed || term.relations.size === 0) {
-    throw new Forward('may-fail', 'a text that may not be of the type');
-  }
   if (facts.family === 'enum') throw new Forward('unproven-cast', 'a text as an enum');
-  draft.mayFail = true;
+  draft.raise(term.relations.size === 0, 'a text that may not be of the type');
   draft.needs |= facts.textNeeds;
   return derived(facts, [term], () => `skerry_read(${typeOid}, ${term.value()})`, { nullable: term.nullable });
 }
@@ -150,9 +147,7 @@ function modified(base: Expression, typmod: number, draft: Draft): Expression {
     case OID.numeric: {
       const precision = ((typmod - 4) >> 16) & 0xffff;
       const scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
-      if (base.constant === null && (!draft.isEveryRowComputed || base.relations.size === 0)) {
-        throw new Forward('may-fail', 'a number that may not fit');
-      }
+      if (base.constant === null) draft.raise(base.relations.size === 0, 'a number that may not fit');
       if (base.constant !== null) {
         let text: string;
         try {

@@ -72,10 +72,6 @@ function branchOf(context: CompoundContext, fields: Fields, scope: Scope, isWhol
     (name) => fields[name] !== undefined,
   );
   if (isOperation && !isClosed) return combine(context, fields, scope, isWhole);
-  // SQLite, when it merges a UNION ALL into the query around it, may give rows that the WHERE of such a branch refuses.
-  if (hasRightJoin(fields['fromClause'])) {
-    throw new Forward('unproven-syntax', 'a right or full join in a branch of a set');
-  }
   const query = context.planning.select(fields, scope, { isWhole, isBranch: true });
   return {
     targets: query.targets,
@@ -89,13 +85,6 @@ function branchOf(context: CompoundContext, fields: Fields, scope: Scope, isWhol
     mayVanish: query.mayVanish,
     count: 1,
   };
-}
-
-function hasRightJoin(value: unknown): boolean {
-  if (Array.isArray(value)) return value.some(hasRightJoin);
-  if (typeof value !== 'object' || value === null) return false;
-  const { jointype } = value as { readonly jointype?: unknown };
-  return jointype === 'JOIN_RIGHT' || jointype === 'JOIN_FULL' || Object.values(value).some(hasRightJoin);
 }
 
 function combine(context: CompoundContext, fields: Fields, scope: Scope, isWhole: boolean): Branch {

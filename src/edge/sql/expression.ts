@@ -125,6 +125,10 @@ export class Draft {
   readonly guards: string[] = [];
   /** True while translating what Postgres and SQLite both compute for exactly the rows of the result. */
   isEveryRowComputed = false;
+  /** Set while translating a condition whose parts may be tried with every row of its table first; true when one has to be. */
+  guard: { isNeeded: boolean } | null = null;
+  /** A condition is tried with every row of its table: the statement scans. */
+  isScanning = false;
 
   constructor(options: {
     readonly catalogue: Catalogue;
@@ -140,6 +144,16 @@ export class Draft {
     this.#text = options.text;
     this.shadows = options.shadows;
     this.#shadowed = shadowedIn(options.shadows, options.searchPath);
+  }
+
+  /**
+   * Declares that what is being translated may be an error in Postgres, and fails in SQLite then. Throws Forward where it
+   * depends on a plan for which rows either computes it; `isConstant`: Postgres does, even if there is no row.
+   */
+  raise(isConstant: boolean, detail: string): void {
+    if (isConstant || (!this.isEveryRowComputed && this.guard === null)) throw new Forward('may-fail', detail);
+    if (!this.isEveryRowComputed && this.guard !== null) this.guard.isNeeded = true;
+    this.mayFail = true;
   }
 
   nextRelation(): number {

@@ -91,5 +91,5 @@ export function jsonCall(name: string, terms: readonly Term[], draft: Draft): Ex
 export function requireKey(key: Expression, draft: Draft): void {
   const kind = kindOf(key.typeOid, draft);
   if (kind === 'j' || kind.startsWith('a')) throw new Forward('unproven-type', 'a key that is no scalar');
-  if (key.nullable && !draft.isEveryRowComputed) throw new Forward('may-fail', 'a key that may be NULL');
+  if (key.nullable) draft.raise(false, 'a key that may be NULL');
 }

@@ -334,6 +334,8 @@ function planSelect(
   if (unknown >= 0)
     throw new Forward('parameter-type', `the type of $${unknown + 1} does not follow from the statement`);
   const { lane, rowsMax } = laneOf(query, catalogue);
+  // Such a lookup is faster at the core than a scan is here.
+  if (lane === 'fast' && draft.isScanning) throw new Forward('may-fail', 'a condition that may fail, beside a lookup');
   const scans = lane === 'fast' ? null : scansOf(query, catalogue);
   const used = onlyUsed(sql, draft.bindings);
   const plan: LocalPlan = {

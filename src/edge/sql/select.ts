@@ -17,6 +17,7 @@ import { conditionsOf, fromOf } from './from.ts';
 import { aggregatesIn, determinedBy, type Grouping, groupingOf, requireCanonical, windowsIn } from './grouping.ts';
 import { isSingleRow } from './lane.ts';
 import { type Limits, groupable, limitsOf, orderOf, orderSql, outputOf } from './order.ts';
+import { guardedConditions } from './guarded-conditions.ts';
 import { outputName } from './output-name.ts';
 import { type Fields, list, type Node } from './parse.ts';
 import type { PlanningSession } from './plan.ts';
@@ -217,7 +218,9 @@ export class SelectPlanner implements Planning {
     scope.windows = null;
     draft.lifting = true;
     const where =
-      fields['whereClause'] === undefined ? [] : conditionsOf(fields['whereClause'] as Node, scope, this.#translator);
+      fields['whereClause'] === undefined
+        ? []
+        : guardedConditions(fields['whereClause'] as Node, scope, relations, this.#translator);
     draft.lifting = false;
     scope.windows = windows;
     for (const expression of where) conjuncts.push({ expression, chooses: null });

@@ -592,8 +592,13 @@ const stamps: readonly Proof[] = (['timestamp', 'timestamptz'] as const).flatMap
       raises: unlessField(...DATE_FIELDS, ...CLOCK_FIELDS),
       ...zoned,
     },
-    // Only in the calendar's first year there is no beginning of a month or of more.
-    { of: `date_trunc(text,${type})`, js: truncated, raises: unlessField(...TRUNCATIONS), ...zoned },
+    // Only in the first weeks of the calendar (4714 BC) a month, quarter or year has no beginning.
+    {
+      of: `date_trunc(text,${type})`,
+      js: truncated,
+      raises: unlessField('year', 'quarter', 'month', 'week', 'day', ...CLOCK_FIELDS),
+      ...zoned,
+    },
     { of: `${type} + interval`, js: plusInterval, raises: true, ...zoned },
     { of: `interval + ${type}`, js: (a: Interval, b: bigint) => plusInterval(b, a), raises: true, ...zoned },
     { of: `${type} - interval`, js: (a: bigint, b: Interval) => plusInterval(a, negated(b)), raises: true, ...zoned },
