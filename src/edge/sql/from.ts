@@ -345,7 +345,7 @@ function only(namespace: Namespace, name: string, scope: Scope, { translator }: 
 }
 
 /** A condition as its parts that all must hold. */
-export function conditionsOf(node: Node, scope: Scope, translator: Translator): Expression[] {
+function conditionsOf(node: Node, scope: Scope, translator: Translator): Expression[] {
   const boolean = node['BoolExpr'];
   if (boolean?.['boolop'] === 'AND_EXPR')
     return list(boolean['args']).flatMap((part) => conditionsOf(part, scope, translator));

@@ -13,7 +13,7 @@ import { carry, derivedRelation } from './derived.ts';
 import { type Draft, type Expression, isUntyped, requireDeterministic } from './expression.ts';
 import { requireAllColumns, requireRows } from './coverage.ts';
 import { Forward } from './forward.ts';
-import { conditionsOf, fromOf } from './from.ts';
+import { fromOf } from './from.ts';
 import { aggregatesIn, determinedBy, type Grouping, groupingOf, requireCanonical, windowsIn } from './grouping.ts';
 import { isSingleRow } from './lane.ts';
 import { type Limits, groupable, limitsOf, orderOf, orderSql, outputOf } from './order.ts';
