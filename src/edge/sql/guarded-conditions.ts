@@ -31,7 +31,7 @@ export function guardedConditions(
       .filter((leaf) => leaf.isNeeded)
       .map((leaf) => `count(${leaf.expression.value()})`);
     const { table } = relation;
-    if (table === null || relation.isSpread === true || failing.length === 0) {
+    if (table === null || relation.memberOids !== undefined || failing.length === 0) {
       throw new Forward('may-fail', 'a condition that may fail on other than a table');
     }
     draft.guards.push(`(SELECT ${failing.join(' + ')} FROM ${tableSql(table, relation.id)}) < 0`);
