@@ -10,6 +10,7 @@ import { catchUp } from './catch-up.ts';
 import { edgeJoin } from './edge-join.ts';
 import { edgeRead } from './edge-read.ts';
 import { fanOut } from './fan-out.ts';
+import { forwarding } from './forwarding.ts';
 import { kv } from './kv.ts';
 import type { Bench, BenchContext } from './lib/bench.ts';
 import { renderJson, renderTable } from './lib/report.ts';
@@ -24,6 +25,7 @@ const BENCHES: readonly Bench[] = [
   bootstrap,
   edgeRead,
   edgeJoin,
+  forwarding,
   bigTransaction,
   fanOut,
   start,

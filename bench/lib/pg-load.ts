@@ -35,14 +35,36 @@ export function runPointReads(options: PointReads): Promise<LoadResult> {
   return pgbench === null ? runOwn(options) : runPgbench(pgbench, options);
 }
 
-async function runPgbench(program: string, options: PointReads): Promise<LoadResult> {
+/** One statement without parameters, again and again. */
+export interface StatementLoad {
+  readonly target: PgTarget;
+  readonly sql: string;
+  readonly clients: number;
+  readonly seconds: number;
+  readonly mode: QueryMode;
+}
+
+/** The same for one statement. Throws when it fails. */
+export function runStatement(options: StatementLoad): Promise<LoadResult> {
+  const pgbench = findPgbench();
+  if (pgbench !== null) return runPgbenchScript(pgbench, `${options.sql};\n`, options);
+  const request =
+    options.mode === 'simple' ? message('Q', cstring(`${options.sql};`)) : executeMessage('statement', []);
+  return runOwnLoop(options, { name: 'statement', sql: options.sql, requestFor: () => request });
+}
+
+function runPgbench(program: string, options: PointReads): Promise<LoadResult> {
+  const script = `\\set id random(1, ${options.idMax})\nSELECT payload FROM ${options.table} WHERE id = :id;\n`;
+  return runPgbenchScript(program, script, options);
+}
+
+type LoadOptions = Pick<PointReads, 'target' | 'clients' | 'seconds' | 'mode'>;
+
+async function runPgbenchScript(program: string, text: string, options: LoadOptions): Promise<LoadResult> {
   const folder = mkdtempSync(join(tmpdir(), 'skerry-bench-'));
   try {
-    const script = join(folder, 'point-read.sql');
-    writeFileSync(
-      script,
-      `\\set id random(1, ${options.idMax})\nSELECT payload FROM ${options.table} WHERE id = :id;\n`,
-    );
+    const script = join(folder, 'load.sql');
+    writeFileSync(script, text);
     const { target } = options;
     const what = ['-n', '-f', script, '-M', options.mode, '-T', String(options.seconds)];
     const who = ['-c', String(options.clients), '-j', '1'];
@@ -66,20 +88,31 @@ async function runPgbench(program: string, options: PointReads): Promise<LoadRes
   }
 }
 
-async function runOwn(options: PointReads): Promise<LoadResult> {
+function runOwn(options: PointReads): Promise<LoadResult> {
   const statement = `SELECT payload FROM ${options.table} WHERE id = `;
   const requestFor =
     options.mode === 'simple'
       ? (id: number): Buffer => message('Q', cstring(`${statement}${id};`))
       : (id: number): Buffer => executeMessage('read', [String(id)]);
+  return runOwnLoop(options, {
+    name: 'read',
+    sql: `${statement}$1`,
+    requestFor: () => requestFor(1 + Math.floor(Math.random() * options.idMax)),
+  });
+}
+
+async function runOwnLoop(
+  options: LoadOptions,
+  statement: { readonly name: string; readonly sql: string; readonly requestFor: () => Buffer },
+): Promise<LoadResult> {
   let reads = 0;
   let running = true;
   const started = performance.now();
   const clients = await Promise.all(Array.from({ length: options.clients }, () => PgConnection.open(options.target)));
   const run = async (client: PgConnection): Promise<void> => {
-    if (options.mode === 'prepared') await client.prepare('read', `${statement}$1`);
+    if (options.mode === 'prepared') await client.prepare(statement.name, statement.sql);
     while (running) {
-      await client.request(requestFor(1 + Math.floor(Math.random() * options.idMax)));
+      await client.request(statement.requestFor());
       reads += 1;
     }
   };

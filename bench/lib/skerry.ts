@@ -59,7 +59,12 @@ export interface World extends AsyncDisposable {
 /** Starts a core (filled by `fill`), a relay and `edges` edges, and waits until all of them stream. */
 export async function startWorld(
   context: BenchContext,
-  options: { readonly edges: number; readonly fill: (writer: PgConnection) => Promise<void> },
+  options: {
+    readonly edges: number;
+    readonly fill: (writer: PgConnection) => Promise<void>;
+    /** For benches of forwarding; else none, see below. */
+    readonly forwardConnections?: number;
+  },
 ): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'skerry-bench-'));
@@ -102,7 +107,7 @@ export async function startWorld(
         peer_password_file: passwordFile,
         client_auth: 'trust-loopback',
         // An edge that may ask the core would answer before it has the rows, and the figure would be the core's.
-        forward_connections_max: 0,
+        forward_connections_max: options.forwardConnections ?? 0,
       },
     );
     edges.push(edge);
