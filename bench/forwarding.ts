@@ -3,6 +3,7 @@
 
 import type { Bench, Figure } from './lib/bench.ts';
 import { targetOf } from './lib/cluster.ts';
+import { startFloor } from './lib/poolers.ts';
 import { type QueryMode, runStatement } from './lib/pg-load.ts';
 import { cpuSeconds } from './lib/processes.ts';
 import { relayHas, startWorld } from './lib/skerry.ts';
@@ -34,15 +35,19 @@ export const forwarding: Bench = {
     });
     const [edge] = world.edges as [(typeof world.edges)[number]];
     await relayHas(world);
-    const sides = { edge: world.edgeTarget(edge), postgres: targetOf(world.core) };
+    await using floor = await startFloor(world.core);
+    const core = targetOf(world.core);
+    const sides = { edge: world.edgeTarget(edge), postgres: core, floor: { ...core, port: floor.port } };
     const meanMicroseconds = async (side: keyof typeof sides, mode: QueryMode): Promise<number> =>
       (await runStatement({ target: sides[side], sql: FORWARDED, clients: 1, seconds, mode })).meanMs * 1000;
 
     context.progress('warming up both');
-    for (const mode of MODES) for (const side of ['edge', 'postgres'] as const) await meanMicroseconds(side, mode);
+    for (const mode of MODES)
+      for (const side of ['edge', 'postgres', 'floor'] as const) await meanMicroseconds(side, mode);
     const before = await edge.status();
     const cpuBefore = cpuSeconds(edge.pid);
     const overheads: Record<QueryMode, number[]> = { simple: [], prepared: [] };
+    const floors: Record<QueryMode, number[]> = { simple: [], prepared: [] };
     const direct: Record<QueryMode, number[]> = { simple: [], prepared: [] };
     for (let round = 1; round <= rounds; round += 1) {
       context.progress(`round ${round} of ${rounds}`);
@@ -50,6 +55,7 @@ export const forwarding: Bench = {
         const directly = await meanMicroseconds('postgres', mode);
         direct[mode].push(directly);
         overheads[mode].push((await meanMicroseconds('edge', mode)) - directly);
+        floors[mode].push((await meanMicroseconds('floor', mode)) - directly);
       }
     }
     const after = await edge.status();
@@ -64,6 +70,7 @@ export const forwarding: Bench = {
         name: `forwarding overhead, ${mode}`,
         unit: 'µs',
         measured: median(overheads[mode]),
+        baseline: { name: 'bare Bun forwarder', value: median(floors[mode]) },
         target: { kind: 'at-most', value: OVERHEAD_MICROSECONDS_MAX },
       }),
     );

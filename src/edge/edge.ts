@@ -17,7 +17,7 @@ import type { ChecksumReport } from '../contracts/health.ts';
 import type { OwnPlacement } from '../contracts/placement.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
 import type { Log } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
+import type { Counter, Metrics } from '../observe/metrics.ts';
 import {
   EDGE_ANSWERS_TOTAL,
   EDGE_CONNECTIONS,
@@ -632,6 +632,7 @@ class EdgeServer implements Edge {
     const { clock, feed, metrics } = this.#deps;
     const options = this.#options;
     const local = metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'local', reason: '' });
+    const forwardedBy = new Map<string, Counter>();
     this.#sharedDeps = {
       clock,
       feed,
@@ -670,7 +671,12 @@ class EdgeServer implements Edge {
           this.answered.forwarded += 1;
           const { forwarded } = this.#counted;
           forwarded.set(reason, (forwarded.get(reason) ?? 0) + 1);
-          metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'forwarded', reason }).inc();
+          let counter = forwardedBy.get(reason);
+          if (counter === undefined) {
+            counter = metrics.counter(EDGE_ANSWERS_TOTAL, { answered: 'forwarded', reason });
+            forwardedBy.set(reason, counter);
+          }
+          counter.inc();
         },
       },
     };

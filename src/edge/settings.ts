@@ -197,6 +197,8 @@ export class SessionSettings {
   #inTransaction: Entry[] = [];
   /** What the upstream connection was told (lower-case name → value); null when there is none. */
   #told: Map<string, string> | null = null;
+  /** The settings that the upstream connection has, when nothing else was told since. Maps are replaced, never changed. */
+  #caughtUp: ReadonlyMap<string, string> | null = null;
   #needsBroken = -1;
   #planning: PlanningSession | null = null;
   #durations: Durations | null = null;
@@ -252,6 +254,7 @@ export class SessionSettings {
   learn(name: string, value: string): void {
     const key = name.toLowerCase();
     this.#told?.set(key, value);
+    this.#caughtUp = null;
     if (this.get(key) === value) return;
     this.#assign({ name: key, value, local: false });
   }
@@ -260,6 +263,7 @@ export class SessionSettings {
   forget(name: string): void {
     const key = name.toLowerCase();
     this.#told?.delete(key);
+    this.#caughtUp = null;
     if (this.#current.has(key)) this.#assign({ name: key, value: null, local: false });
   }
 
@@ -385,10 +389,12 @@ export class SessionSettings {
 
   /** The upstream connection is as it was started. */
   upstreamOpened(): void {
+    this.#caughtUp = null;
     this.#told = new Map(Object.entries(this.startup));
   }
 
   upstreamClosed(): void {
+    this.#caughtUp = null;
     this.#told = null;
   }
 
@@ -397,6 +403,9 @@ export class SessionSettings {
    * when it is there.
    */
   catchUpSql(inside = false): string | null {
+    const isSame =
+      this.#caughtUp !== null && this.#caughtUp === (inside ? this.#current : (this.#before ?? this.#current));
+    if (isSame) return null;
     const wanted = inside ? this.#current : (this.#before ?? this.#current);
     const told = this.#told ?? new Map<string, string>();
     const calls: string[] = [];
@@ -410,6 +419,7 @@ export class SessionSettings {
       calls.push(`RESET ${quoteSetting(key)}`);
       told.delete(key);
     }
+    this.#caughtUp = wanted;
     return calls.length === 0 ? null : calls.join('; ');
   }
 

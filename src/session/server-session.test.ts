@@ -57,8 +57,13 @@ class RawClient implements AsyncDisposable {
     while (reader.next()) this.messages.push(decodeBackend(reader.type, reader.buffer, reader.start, reader.end));
   }
 
-  send(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
+  /** How many of the bytes were taken. */
+  send(bytes: Uint8Array): number {
+    return this.#socket.write(bytes);
+  }
+
+  end(): void {
+    this.#socket.end();
   }
 
   pause(): void {
@@ -439,6 +444,35 @@ describe('a session that is open', () => {
     expect(await client.error()).toBe('ERROR 57014');
     await client.message('dataRow');
     expect(server.frames.count).toBe(2);
+  });
+
+  test('INVARIANT_I8: what is read of a client whose owner is busy has a bound; then the client waits', async () => {
+    await using server = await startToyServer({ trustLoopback: true });
+    await using client = await login(server);
+    client.send(frames.query(`select 'sleep'`));
+    await waitFor('the query', () => server.frames.count === 1);
+    const more = frames.query(`select '${'x'.repeat(1024 * 1024)}'`);
+    let taken = more.length;
+    // Beyond the bound only the buffers of the kernel take something.
+    for (let sent = 0; sent < 64 && taken === more.length; sent += 1) {
+      taken = client.send(more);
+      await Bun.sleep(1);
+    }
+    expect(taken).toBeLessThan(more.length);
+    expect(server.frames.count).toBe(1);
+  });
+
+  test('a client that asks and leaves gets it done; its owner is told after that', async () => {
+    await using server = await startToyServer({ trustLoopback: true });
+    const client = await login(server);
+    client.send(frames.query(`select 'sleep'`));
+    await waitFor('the query', () => server.frames.count === 1);
+    client.end();
+    await client.ended();
+    const [session] = server.sessions;
+    expect(server.closed).toEqual([]);
+    server.cancels.cancel(session?.key ?? { processId: 0, secretKey: new Uint8Array() });
+    await waitFor('the close', () => server.closed.length === 1);
   });
 
   test('ends with 57P01 at shutdown, after all that was queued', async () => {

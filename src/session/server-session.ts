@@ -84,6 +84,9 @@ const QUEUE_BYTES_MAX = 256 * 1024 * 1024;
 /** Above this the client's frames wait until it has read. */
 const QUEUE_BYTES_HIGH = 1024 * 1024;
 
+/** What is read of a client whose owner is busy; then its connection waits, too. */
+const PAUSED_BYTES_MAX = 64 * 1024;
+
 /** A chunk with many small requests is answered in pieces of this size, not in one of any size. */
 const FLUSH_BYTES = 64 * 1024;
 
@@ -112,6 +115,8 @@ export class ServerSession {
   #owner: SessionOwner | null = null;
   #closing = false;
   #ownerPaused = false;
+  /** The client closed while its owner was busy. */
+  #hasLeft = false;
   #congested = false;
   #dispatching = false;
   /** Answers that leave at the end of this turn of the event loop. */
@@ -169,17 +174,19 @@ export class ServerSession {
 
   /** Frames wait until `resume`: for an owner who is busy with one. May be called from `frame`; the next one is not delivered. */
   pause(): void {
+    // The connection is read on, up to a bound: most clients send nothing while they wait, and each switch of a socket costs
+    // a system call (`bench` forwarding).
     this.#ownerPaused = true;
-    this.#connection.pause();
   }
 
   resume(): void {
     if (!this.#ownerPaused) return;
     this.#ownerPaused = false;
+    if (this.#hasLeft) return this.#finish();
     if (this.#congested || this.#closing) return;
     this.#connection.resume();
     // The owner is usually in the middle of something when it resumes.
-    if (!this.#dispatching) this.#world.clock.soon(() => this.#dispatch());
+    if (!this.#dispatching && this.#reader.bufferedBytes > 0) this.#world.clock.soon(() => this.#dispatch());
   }
 
   /** Tells the client why (FATAL), then closes. */
@@ -341,10 +348,15 @@ export class ServerSession {
     this.#connection.handler = {
       data: (chunk) => {
         this.#reader.push(chunk);
-        this.#dispatch();
+        if (!this.#ownerPaused) this.#dispatch();
+        else if (this.#reader.bufferedBytes > PAUSED_BYTES_MAX) this.#connection.pause();
       },
       drain: () => this.#drained(),
-      close: (error) => this.#finish(error),
+      close: (error) => {
+        // As in Postgres, a client that says what it wants and leaves gets it done.
+        if (error === undefined && this.#ownerPaused) this.#hasLeft = true;
+        else this.#finish(error);
+      },
     };
     this.#connection.resume();
     this.#dispatch();
