@@ -325,7 +325,7 @@ const proxy = {
     }),
     workers: whole({
       min: 0,
-      max: 32,
+      max: 31,
       default: 1,
       help: 'Processes on the port, one per core that the proxy may use; 0 is one for each core.',
     }),

@@ -39,6 +39,9 @@ export interface ProxyStatus extends ParentStatus {
 
 const PORT_DEFAULT = 5432;
 
+/** While they are all being replaced there are twice as many, and a cancel key has numbers for 63. */
+const WORKERS_MAX = 31;
+
 /** Runs a proxy until the process is told to stop; gives the exit code. `readConfig` reads the files anew, for RELOAD. */
 export function runProxy(config: Config, readConfig: () => Config): Promise<number> {
   return runRole(
@@ -187,7 +190,7 @@ export function proxyConfig(config: Config): ProxyConfig {
       ...(proxy.serverTlsCertFile === '' ? {} : { cert: mustRead(proxy.serverTlsCertFile) }),
       ...(proxy.serverTlsKeyFile === '' ? {} : { key: mustRead(proxy.serverTlsKeyFile) }),
     },
-    workers: proxy.workers === 0 ? coreCount() : proxy.workers,
+    workers: proxy.workers === 0 ? Math.min(WORKERS_MAX, coreCount()) : proxy.workers,
     shutdownTimeoutMs: proxy.shutdownTimeoutMs,
     peerId: proxy.peerId,
     peers: peersOf(proxy),

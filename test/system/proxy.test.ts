@@ -128,7 +128,7 @@ describe('skerry proxy', () => {
     for (const [lines, why] of [
       [{ host: folder.path, workers: 2 }, 'cannot share a unix socket'],
       [{ peers: { 2: { host: 'h' } } }, 'peer_id is not'],
-      [{ workers: 33 }, 'workers'],
+      [{ workers: 32 }, 'workers'],
     ] as const) {
       const file = join(folder.path, 'skerry.yaml');
       writeFileSync(

@@ -127,7 +127,7 @@ function withProxyWorkers(config: Config, given: unknown): Config {
 }
 
 /** As of `proxy.workers`. */
-const WORKERS_MAX = 32;
+const WORKERS_MAX = 31;
 
 function eventSentence(event: UpEvent): string {
   switch (event.event) {

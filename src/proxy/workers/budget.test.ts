@@ -73,6 +73,11 @@ class FakeWorker {
   }
 }
 
+function join(books: Budgets, worker: number): void {
+  books.join(worker);
+  books.serves(worker);
+}
+
 describe('the books', () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('want' as const), who: fc.nat(3), count: fc.nat(12) }),
@@ -85,7 +90,7 @@ describe('the books', () => {
       fc.property(fc.array(step, { maxLength: 300 }), fc.integer({ min: 1, max: 9 }), (steps, first) => {
         const books = new Budgets();
         const workers = Array.from({ length: 4 }, () => new FakeWorker());
-        workers.forEach((_, index) => books.join(index));
+        workers.forEach((_, index) => join(books, index));
         let highest = first;
         let total = first;
         const send = (messages: Map<number, ShareMessage>): void => {
@@ -115,7 +120,7 @@ describe('the books', () => {
             workers[one.who] = new FakeWorker();
             send(books.leave(one.who));
             (workers[one.who] as FakeWorker).inbox.length = 0;
-            books.join(one.who);
+            join(books, one.who);
           }
           expect(workers.reduce((sum, each) => sum + each.used, 0)).toBeLessThanOrEqual(highest);
         }
@@ -128,7 +133,7 @@ describe('the books', () => {
     const books = new Budgets();
     const [a, b] = [new FakeWorker(), new FakeWorker()];
     const workers = [a, b];
-    workers.forEach((_, index) => books.join(index));
+    workers.forEach((_, index) => join(books, index));
     const settle = (): void => {
       for (let round = 0; round < 20; round += 1) {
         workers.forEach((worker, index) => {
@@ -159,7 +164,7 @@ describe('the books', () => {
     const [a, b] = [new FakeWorker(), new FakeWorker()];
     const workers = [a, b];
     workers.forEach((worker, index) => {
-      books.join(index);
+      join(books, index);
       worker.wanted = 5;
       worker.say();
     });

@@ -97,9 +97,16 @@ export class Budgets {
   readonly #limits = new Map<string, Limit>();
   readonly #members = new Map<number, Member>();
 
-  /** A worker that begins with nothing. */
+  /** A worker that begins with nothing, and gets only what it asks for until it serves. */
   join(worker: number): void {
-    this.#members.set(worker, { mayGrow: true, sent: 0, applied: 0 });
+    this.#members.set(worker, { mayGrow: false, sent: 0, applied: 0 });
+  }
+
+  /** It accepts clients: what is to spare is for it as well. */
+  serves(worker: number): Map<number, ShareMessage> {
+    const member = this.#members.get(worker);
+    if (member !== undefined) member.mayGrow = true;
+    return this.#settle(this.#limits.keys());
   }
 
   /** It accepts no clients any more: it gets what it uses, and nothing to spare. */

@@ -351,6 +351,7 @@ export class WorkerParent {
       this.#port = port;
       this.#readPort = readPort;
       member.state = 'serving';
+      this.#sendShares(this.#budgets.serves(member.number));
       this.#group.push(member);
       log.info('proxy.worker-serves', { worker: member.number, pid: member.pid, port });
     };
