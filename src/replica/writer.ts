@@ -137,8 +137,9 @@ export class ReplicaWriter {
     sqlite.exec(`PRAGMA journal_size_limit = ${WAL_BYTES_KEPT}`);
     sqlite.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     this.#catalogue = readCatalogue(sqlite);
-    // What a placement takes away must not stay in free pages.
-    if (this.#catalogue.server.placement !== undefined) sqlite.exec('PRAGMA secure_delete = ON');
+    // What a placement takes away must not stay in free pages, nor in a journal that a crash has left.
+    this.#mustWipe = this.#catalogue.server.placement !== undefined;
+    if (this.#mustWipe) sqlite.exec('PRAGMA secure_delete = ON');
     this.#position = readState(sqlite).position;
     this.#pendingLsn = this.#position.lsn;
     this.#counts = readRowCounts(sqlite);

@@ -324,7 +324,7 @@ export class Placements {
       await this.#deps.clock.sleep(IN_FORCE_POLL_MS);
       report = await replica.placements();
     }
-    this.#pump();
+    await this.#pumped();
     return report;
   }
 
@@ -334,6 +334,14 @@ export class Placements {
   }
 
   // The pump.
+
+  /** What is in the replica now has been passed on. */
+  async #pumped(): Promise<void> {
+    // One that runs already may have read before.
+    await this.#pumping;
+    this.#pump();
+    await this.#pumping;
+  }
 
   #pump(): void {
     if (this.#main === null) return;
@@ -366,6 +374,7 @@ export class Placements {
         await this.#reconcile(JSON.parse(inForceText) as PlacementInForce[], position.epoch);
         this.#inForceText = inForceText;
         this.onAssigned();
+        this.#tellProblems();
       }
       for (const part of parts) {
         await this.#feed(part);
@@ -384,6 +393,19 @@ export class Placements {
       this.#settle();
       return;
     }
+  }
+
+  /** Tables that are meant and not held: nobody would notice otherwise until he misses their rows. */
+  #tellProblems(): void {
+    const { log } = this.#deps;
+    this.report()
+      .then(({ problems }) => {
+        for (const [name, sentences] of Object.entries(problems)) {
+          for (const sentence of sentences)
+            log.warn('relay.placement-unfit', { message: `placement ${name}: ${sentence}` });
+        }
+      })
+      .catch((error: unknown) => log.warn('relay.placement-unfit', { message: describeError(error) }));
   }
 
   async #feed({ placement, part }: { readonly placement: string; readonly part: Uint8Array }): Promise<void> {

@@ -103,7 +103,7 @@ export class RelayHttp {
           });
         case 'GET /snapshot':
         case 'HEAD /snapshot':
-          return await this.#sendSnapshot(request, this.#state.viewOf(await this.#access.identity(request, peer)));
+          return await this.#sendSnapshot(request, this.#view(await this.#access.identity(request, peer)));
         case 'GET /checksum':
           return await this.#checksum(url, await this.#access.identity(request, peer));
         case 'POST /hold': {
@@ -141,10 +141,16 @@ export class RelayHttp {
     return replica;
   }
 
+  /** What a peer is served from. Our own replica takes no snapshots, so that nobody gets everything for having its name. */
+  #view(identity: string | null): View {
+    this.#state.must();
+    return this.#state.placements.viewOf(identity);
+  }
+
   /** Holding it back concerns everybody: only for those who are sent everything, and the administrator. */
   #mustSeeAll(identity: string | null): void {
     if (identity !== null && identity === this.#options.admin) return;
-    if (this.#state.viewOf(identity).placement !== null) throw forbidden('a PoP with a placement may not do this');
+    if (this.#view(identity).placement !== null) throw forbidden('a PoP with a placement may not do this');
   }
 
   #mustBeAdmin(identity: string | null): void {
@@ -176,7 +182,7 @@ export class RelayHttp {
     const asked = url.searchParams.get('placement');
     if (asked !== null && asked !== '') this.#mustBeAdmin(identity);
     const isAdmin = identity !== null && identity === this.#options.admin;
-    const own = isAdmin ? null : this.#state.viewOf(identity).placement;
+    const own = isAdmin ? null : this.#view(identity).placement;
     const placement = asked === null || asked === '' ? own : asked;
     return Response.json(await this.#replica().checksum(at === null ? null : parseLsn(at), waitMs, placement));
   }
