@@ -1,6 +1,7 @@
 // The page docs/reference/edge-sql.md, from the rows of what is proven. reference.test.ts keeps the page true.
 
 import { FAMILIES } from '../src/edge/sql/proofs/index.ts';
+import { NEED_OUTPUT_DEFAULTS } from '../src/edge/sql/plan.ts';
 import type { Proof } from '../src/edge/sql/proofs/proof.ts';
 
 const INTRODUCTION = `# What an edge answers itself
@@ -18,6 +19,7 @@ wherever \`text\` is. Which function of several of a name is meant is decided by
 | ¹ | May be an error in PostgreSQL (division by zero, out of range …). Answered where it is computed for exactly the rows of the answer: in a SELECT list or ORDER BY without LIMIT. In WHERE it depends on PostgreSQL's plan which rows are looked at; there a condition on one table is tried with every row of that table first, unless another condition could use an index: then it is forwarded. When it does fail, the core is asked, and the error is its own. |
 | ² | As ¹, unless a constant operand rules the error out (\`split_part(t, ',', 1)\`, \`mod(n, 7)\`, \`extract(year FROM d)\`). |
 | ³ | Needs a session in UTC. |
+| ⁶ | Needs \`quote_all_identifiers\` off, as it is by default. |
 | ⁴ | Needs a deterministic collation. |
 | ⁵ | Needs the collation "C", or letters that change case as in ASCII; texts with other letters are forwarded. |
 `;
@@ -75,7 +77,7 @@ ASCII. Where the match itself is given back (\`regexp_replace\`, \`substring …
 function marks({ raises, needs, collation }: Proof): string {
   const found = [
     raises === true ? '¹' : typeof raises === 'function' ? '²' : '',
-    needs === undefined ? '' : '³',
+    needs === undefined ? '' : needs === NEED_OUTPUT_DEFAULTS ? '⁶' : '³',
     collation === 'bytes' ? '⁴' : collation === undefined ? '' : '⁵',
   ].join('');
   return found === '' ? '' : ` ${found}`;

@@ -253,9 +253,13 @@ function accepts(candidate: Candidate, types: readonly number[], catalogue: Cata
   let element = 0;
   let array = 0;
   let range = 0;
+  /** What anycompatible and the elements of its arrays have to have in common. */
+  const compatible: number[] = [];
   for (const [index, type] of candidate.types.entries()) {
     const own = types[index] as number;
     if (own === OID.unknown) continue;
+    if (type === ANYCOMPATIBLE || type === ANYCOMPATIBLENONARRAY) compatible.push(own);
+    else if (type === ANYCOMPATIBLEARRAY) compatible.push(elementOf(own, catalogue));
     if (type === ANYELEMENT || type === ANYNONARRAY || type === ANYENUM) {
       if (element !== 0 && element !== own) return false;
       element = own;
@@ -267,6 +271,7 @@ function accepts(candidate: Candidate, types: readonly number[], catalogue: Cata
       range = own;
     }
   }
+  if (new Set(compatible.map((own) => categoryOf(own, catalogue))).size > 1) return false;
   if (element === 0) return true;
   if (array !== 0 && elementOf(array, catalogue) !== element) return false;
   return range === 0 || RANGE_SUBTYPES.get(range) === element;

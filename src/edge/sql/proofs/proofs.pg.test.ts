@@ -12,6 +12,7 @@ import { sqlLiteral } from '../../../replica/values.ts';
 import { storeText } from '../forms.ts';
 import { registerFunctions } from '../functions.ts';
 import { proofSql } from '../applied.ts';
+import { chooseFunction, chooseOperator } from '../overload.ts';
 import { readText } from '../read.ts';
 import { functionsOf, type Signature } from '../signatures.ts';
 import { typeFacts } from '../types.ts';
@@ -113,6 +114,7 @@ for (const version of ['15', '18'] as const) {
           if (signature === undefined) throw new Error(`${row.of} is no signature`);
           let proven = 0;
           for (const types of choices(signature, row.hasPrintedElements === true)) {
+            await requireChosen(row.of, signature, types);
             const values = await Promise.all(
               types.map((type, index) =>
                 samplesOf(type, SAMPLES_OF[row.of]?.[Math.min(index, signature.parameters.length - 1)]),
@@ -142,6 +144,50 @@ for (const version of ['15', '18'] as const) {
           expect(proven).toBeGreaterThan(0);
         }, 600_000);
       }
+    }
+
+    /** What Postgres chooses for these types is this row, and of the type that the row says. */
+    async function requireChosen(of: string, signature: Signature, types: readonly string[]): Promise<void> {
+      const nulls = expressionOf(
+        of,
+        types,
+        types.map(() => null),
+      );
+      const [answer] = await client.texts(`SELECT pg_typeof(${nulls})`);
+      const told: Readonly<Record<string, string>> = {
+        'timestamp without time zone': 'timestamp',
+        'timestamp with time zone': 'timestamptz',
+        'time without time zone': 'time',
+        'time with time zone': 'timetz',
+        'character varying': 'varchar',
+        'bit varying': 'varbit',
+        'double precision': 'float8',
+        real: 'float4',
+        integer: 'int4',
+        bigint: 'int8',
+        smallint: 'int2',
+        boolean: 'bool',
+        bit: 'bit',
+      };
+      const type = answer?.[0] ?? '';
+      const element = type.replace('[]', '');
+      const name = `${type.endsWith('[]') ? '_' : ''}${told[element] ?? element}`;
+      expect(`${nulls}: ${name}`).toBe(`${nulls}: ${resultOf(signature, types)}`);
+      if (of.includes('::')) return;
+      const oids = types.map(oidOf);
+      const isCall = /^\w+\(/.test(of);
+      const server = new Catalogue({ ...CATALOGUE.image(), serverVersion: Number(version) * 10_000 });
+      const operator = of.split(' ').find((part) => !/^\w+$/.test(part)) ?? '';
+      const chosen = isCall
+        ? chooseFunction(signature.name, oids, server)
+        : chooseOperator(
+            operator,
+            oids.length === 2 ? (oids[0] as number) : null,
+            oids[oids.length - 1] as number,
+            server,
+          );
+      expect(chosen.signature.text).toBe(of);
+      expect(chosen.result).toBe(oidOf(resultOf(signature, types)));
     }
 
     function compute(

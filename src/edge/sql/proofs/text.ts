@@ -2,6 +2,7 @@
 
 import { quoteIdentifier, quoteLiteral } from '../../../pg/identifier.ts';
 import { formatArray } from '../../../pg/types/array.ts';
+import { NEED_OUTPUT_DEFAULTS } from '../plan.ts';
 import { md5 } from './hash.ts';
 import type { Family } from './proof.ts';
 
@@ -293,7 +294,7 @@ export const TEXT: Family = {
     { of: 'decode(text,text)', js: decode, raises: true },
     { of: 'to_hex(int4)', js: (value: number) => (value >>> 0).toString(16), isTotal: true },
     { of: 'to_hex(int8)', js: (value: bigint) => BigInt.asUintN(64, value).toString(16), isTotal: true },
-    { of: 'quote_ident(text)', js: quoteIdent },
+    { of: 'quote_ident(text)', js: quoteIdent, needs: NEED_OUTPUT_DEFAULTS },
     { of: 'quote_literal(text)', js: quoteText, isTotal: true },
     {
       of: 'quote_nullable(text)',
@@ -310,6 +311,8 @@ export const TEXT: Family = {
     { of: 'concat_ws(text,*any)', js: concatWs, isTotal: true, lax: true },
     {
       of: 'format(text,*any)',
+      // %I
+      needs: NEED_OUTPUT_DEFAULTS,
       js: (template: string | null, ...values: (string | null)[]) => format(template, values),
       lax: true,
       raises: true,
