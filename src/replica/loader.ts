@@ -10,7 +10,7 @@ import { Catalogue } from './catalogue.ts';
 import { CopyTextParser } from './copy-text.ts';
 import { divergedFault, faultFromSqlite, isConstraintError } from './faults.ts';
 import { type ColumnLayout, createTableSql, isStored, type TableLayout, tableLayout } from './layout.ts';
-import { createMeta } from './meta.ts';
+import { createMeta, STATISTICS_ENTRIES } from './meta.ts';
 import { createIndexes } from './schema.ts';
 import { Sqlite, type SqliteValue, type Statement } from './sqlite.ts';
 import { keyOf } from './values.ts';
@@ -71,6 +71,7 @@ export class ReplicaLoader {
         this.#sqlite.rows('UPDATE _skerry_table SET row_count = ? WHERE oid = ?', count, oid);
       }
       this.#sqlite.exec('COMMIT');
+      this.#sqlite.analyze(STATISTICS_ENTRIES);
       this.#sqlite.exec('PRAGMA locking_mode = NORMAL');
       this.#sqlite.exec('PRAGMA synchronous = FULL');
       // Entering WAL mode writes the header; with synchronous FULL that syncs the file, and with it all that went before.

@@ -124,6 +124,14 @@ export function readCatalogue(sqlite: Sqlite): Catalogue {
 }
 
 /** Rows per table, as counted while applying. */
+/** Entries of each index that are looked at for statistics: milliseconds for a table, however large. */
+export const STATISTICS_ENTRIES = 400;
+
+/** Whether statistics were ever taken. */
+export function hasStatistics(sqlite: Sqlite): boolean {
+  return sqlite.value("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'") === 1;
+}
+
 export function readRowCounts(sqlite: Sqlite): Map<number, number> {
   return new Map(
     sqlite.rows('SELECT oid, row_count FROM _skerry_table').map((row) => [Number(row[0]), Number(row[1])] as const),

@@ -89,6 +89,29 @@ test('I3: readers see rows and position together, and only after flush', () => {
   expect(reader.rowCounts().get(ITEMS.oid)).toBe(2);
 });
 
+test('statistics for joins are taken again when tables have grown, not before', () => {
+  const indexed = { ...ITEMS, indexes: [indexImage({ oid: 77_001, keyAttnums: [2] })] };
+  const { writer, stream, path } = world([indexed]);
+  const sampled = (): number => {
+    using reader = new ReplicaReader(path);
+    const hasAny = reader.sqlite.value("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'") === 1;
+    return hasAny ? Number(reader.sqlite.value("SELECT count(*) FROM sqlite_stat1 WHERE idx = 'index$77001'")) : 0;
+  };
+  let id = 0;
+  const flushes = (rows: number): void => {
+    for (let flush = 0; flush < 64; flush += 1) {
+      stream.transaction(
+        ...Array.from({ length: rows }, () => () => stream.insert(ITEMS.oid, [String(++id), `name ${id % 7}`, null])),
+      );
+      writer.flush();
+    }
+  };
+  flushes(1);
+  expect(sampled()).toBe(0);
+  flushes(20);
+  expect(sampled()).toBe(1);
+});
+
 test('updates and deletes find their row by key, also when the key changes', () => {
   const { writer, stream, rows } = world([ITEMS]);
   stream.transaction(

@@ -28,6 +28,8 @@ import {
   SAVE_CHANGED_SQL,
   writeOwnPlacement,
   writePosition,
+  hasStatistics,
+  STATISTICS_ENTRIES,
 } from './meta.ts';
 import { Deriver } from './placement/derive.ts';
 import { applySchemaChange, createTable } from './schema.ts';
@@ -68,6 +70,12 @@ function parseContent<T>(content: Uint8Array, prefix: string): T {
   }
 }
 
+/** Flushes between two looks at whether the tables have grown. */
+const STATISTICS_FLUSHES = 64;
+
+/** Fewer rows more than this are no reason for new statistics. */
+const STATISTICS_ROWS_MIN = 1_000;
+
 export class ReplicaWriter {
   readonly #sqlite: Sqlite;
   #catalogue: Catalogue;
@@ -93,6 +101,9 @@ export class ReplicaWriter {
   #saveChanged: Statement;
   #begin: Statement;
   #commit: Statement;
+  #flushes = 0;
+  /** Rows that there were when statistics were taken. */
+  #statisticsRows = 0;
   /** In a relay: makes the streams of placements out of what is applied. */
   #deriver: Deriver | null = null;
   /** A change of placement has taken rows away: what is left of them in the -wal file has to go, too. */
@@ -144,6 +155,7 @@ export class ReplicaWriter {
     this.#pendingLsn = this.#position.lsn;
     this.#counts = readRowCounts(sqlite);
     this.#savePosition = sqlite.prepare('UPDATE _skerry_position SET lsn = ?, catalogue_version = ?');
+    this.#statisticsRows = hasStatistics(sqlite) ? this.rowCountTotal : 0;
     this.#saveCount = sqlite.prepare('UPDATE _skerry_table SET row_count = ? WHERE oid = ?');
     ensureChangedPositions(sqlite, this.#position.lsn);
     this.#saveChanged = sqlite.prepare(SAVE_CHANGED_SQL);
@@ -255,8 +267,19 @@ export class ReplicaWriter {
     this.#pendingTransactions = 0;
     this.#pendingChanges = 0;
     this.#position = { epoch: this.#position.epoch, lsn: this.#pendingLsn };
+    this.#flushes += 1;
+    if (this.#flushes % STATISTICS_FLUSHES === 0) this.#refreshStatistics();
     if (this.#mustWipe) this.#mustWipe = !this.#sqlite.checkpointAtOnce();
     return this.#position;
+  }
+
+  /** Statistics are taken again when there are half as many rows more, or less. */
+  #refreshStatistics(): void {
+    const rows = this.rowCountTotal;
+    const [low, high] = [this.#statisticsRows / 2, this.#statisticsRows * 1.5 + STATISTICS_ROWS_MIN];
+    if (rows >= low && rows <= high) return;
+    this.#statisticsRows = rows;
+    this.#sqlite.analyze(STATISTICS_ENTRIES);
   }
 
   /** Undoes everything since the last flush. */
