@@ -7,6 +7,7 @@ import { apply } from './apply.ts';
 import { bigTransaction } from './big-transaction.ts';
 import { bootstrap } from './bootstrap.ts';
 import { catchUp } from './catch-up.ts';
+import { classify } from './classify.ts';
 import { edgeJoin } from './edge-join.ts';
 import { edgeRead } from './edge-read.ts';
 import { fanOut } from './fan-out.ts';
@@ -26,6 +27,7 @@ const BENCHES: readonly Bench[] = [
   edgeRead,
   edgeJoin,
   forwarding,
+  classify,
   bigTransaction,
   fanOut,
   start,

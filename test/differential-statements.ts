@@ -441,7 +441,6 @@ export const FORWARDED: readonly (readonly [string, string])[] = [
   ['SELECT region, size FROM parents GROUP BY region', 'unproven-syntax'],
   ['SELECT region, count(*) FROM parents', 'unproven-syntax'],
   ['SELECT * FROM parents a FULL JOIN parents b ON a.id > b.id', 'unproven-syntax'],
-  ['SELECT * FROM generate_series(1, 3)', 'unproven-syntax'],
   ['SELECT * FROM parents TABLESAMPLE SYSTEM (10)', 'unproven-syntax'],
   ['SELECT parents FROM parents', 'unknown-column'],
   ['SELECT (parents).id FROM parents', 'unproven-syntax'],

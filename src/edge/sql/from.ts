@@ -26,6 +26,7 @@ import {
   tableSql,
   type VisibleColumn,
 } from './scope.ts';
+import { functionInFrom } from './table-functions.ts';
 import type { Translator } from './translate.ts';
 
 interface JoinType {
@@ -79,6 +80,8 @@ function fromItem(node: Node, scope: Scope, context: FromContext): From {
   if (node['RangeVar'] !== undefined) return table(node['RangeVar'], scope, context);
   if (node['RangeSubselect'] !== undefined) return subselect(node['RangeSubselect'], scope, context);
   if (node['JoinExpr'] !== undefined) return join(node['JoinExpr'], scope, context);
+  if (node['RangeFunction'] !== undefined)
+    return functionInFrom(node['RangeFunction'], aliasOf(node['RangeFunction']), context);
   throw new Forward('unproven-syntax', `${Object.keys(node)[0]} in FROM`);
 }
 

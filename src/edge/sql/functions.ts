@@ -76,6 +76,7 @@ export function registerFunctions(sqlite: Sqlite): void {
     if (elements.includes(element as string)) return 1;
     return elements.includes(null) ? null : 0;
   });
+  sqlite.function('skerry_series', (from, to, step = 1) => series(from, to, step));
   sqlite.function('skerry_scaled', (whole, scale) => (whole === null ? null : unscaled(String(whole), Number(scale))));
   sqlite.aggregate<Sum>('skerry_sum', {
     start: () => ({ count: 0, special: { NaN: 0, Infinity: 0, '-Infinity': 0 }, sum: null }),
@@ -190,4 +191,18 @@ function unscaled(whole: string, scale: number): string {
   const sign = whole.startsWith('-') ? '-' : '';
   const digits = whole.slice(sign.length).padStart(scale + 1, '0');
   return `${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+}
+
+/** Numbers that generate_series gives here at most. */
+const SERIES_COUNT_MAX = 100_000;
+
+/** generate_series as a JSON array. Throws when it is too long, or has no end. */
+function series(from: SqliteValue, to: SqliteValue, step: SqliteValue): string {
+  if (from === null || to === null || step === null) return '[]';
+  const [first, last, by] = [Number(from), Number(to), Number(step)];
+  if (![first, last, by].every(Number.isSafeInteger)) throw new RangeError('numbers that are not exact here');
+  if (by === 0) throw new RangeError('a step of 0');
+  const count = Math.floor((last - first) / by) + 1;
+  if (count > SERIES_COUNT_MAX) throw new RangeError('a series that is too long');
+  return JSON.stringify(Array.from({ length: Math.max(0, count) }, (_, index) => first + index * by));
 }
