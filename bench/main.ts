@@ -15,6 +15,7 @@ import { forwarding } from './forwarding.ts';
 import { kv } from './kv.ts';
 import type { Bench, BenchContext } from './lib/bench.ts';
 import { renderJson, renderTable } from './lib/report.ts';
+import { noisyTenant } from './noisy-tenant.ts';
 import { propagation } from './propagation.ts';
 import { proxy } from './proxy.ts';
 import { proxyClients } from './proxy-clients.ts';
@@ -34,6 +35,7 @@ const BENCHES: readonly Bench[] = [
   apply,
   proxy,
   proxyClients,
+  noisyTenant,
   kv,
 ];
 

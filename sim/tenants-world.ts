@@ -235,6 +235,8 @@ export function runWorld(
   const tenants = new Tenants({
     random,
     log: SILENT_LOG,
+    shares: null,
+    workers: () => 1,
     metrics: new Metrics(),
     now: () => clock.now(),
     after: (ms, task) => void clock.after(ms, task),

@@ -190,6 +190,8 @@ export class Proxy implements ClientHost, LoginHost {
       config: options.config.tenants,
       waitTimeoutMs: () => this.config.queryWaitTimeoutMs,
       describe: fingerprint,
+      shares: this.siblings?.shares ?? null,
+      workers: () => Math.max(1, this.siblings?.place().count ?? 1),
     });
     this.#secrets = new SecretStore({
       clock: world.clock,
@@ -418,11 +420,37 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   async #admitClient(login: LoggedInClient, database: DatabaseState, user: UserState): Promise<void> {
+    const applicationName = login.settings.get('application_name') ?? '';
+    const tenant = this.#tenantOf(login.database, login.user, applicationName);
+    const { connection } = login;
+    const room = this.tenants.hasRoom(tenant) || (await this.#tenantRoomFromSiblings(tenant, connection));
+    if (!room) throw tenantConnections(tenant.name, tenant.limits.maxConnections);
+    // Logins count from here on: many at once must not all see the same last place.
+    tenant.clients += 1;
+    try {
+      await this.#enter(login, database, user, tenant);
+    } catch (error) {
+      tenant.clients -= 1;
+      throw error;
+    }
+  }
+
+  async #tenantRoomFromSiblings(tenant: Tenant, connection: Connection): Promise<boolean> {
+    if (this.siblings === null) return false;
+    const until = this.now() + ADMIT_WAIT_MS;
+    this.tenants.knocks(tenant, 1);
+    let room = false;
+    while (!room && this.now() < until && !connection.closed) {
+      await this.world.clock.sleep(ADMIT_LOOK_MS);
+      room = this.tenants.hasRoom(tenant);
+    }
+    this.tenants.knocks(tenant, -1);
+    return room;
+  }
+
+  async #enter(login: LoggedInClient, database: DatabaseState, user: UserState, tenant: Tenant): Promise<void> {
     const { connection, settings } = login;
     const applicationName = settings.get('application_name') ?? '';
-    const tenant = this.#tenantOf(login.database, login.user, applicationName);
-    const { maxConnections } = tenant.limits;
-    if (maxConnections > 0 && tenant.clients >= maxConnections) throw tenantConnections(tenant.name, maxConnections);
     settings.delete('application_name');
     for (const name of this.config.ignoreStartupParameters) settings.delete(name);
     const startupKey = this.#startupKey(settings, database);
@@ -459,7 +487,6 @@ export class Proxy implements ClientHost, LoginHost {
       readOnlyPort,
       tenant,
     });
-    tenant.clients += 1;
     this.clients.add(client);
     this.#byKey.set(keyText(processId, secretKey), client);
     connection.handler = client;
@@ -982,6 +1009,7 @@ export class Proxy implements ClientHost, LoginHost {
 
   /** Shares have changed: what is larger can be used now, what is smaller is given back. */
   sharesChanged(): void {
+    this.tenants.sharesChanged();
     this.#shrink();
     for (const pool of this.pools.values()) pool.pump();
   }

@@ -5,7 +5,7 @@ import { NEVER_ABORTED, sleepQuietly } from '../../base/service.ts';
 import { tokenize } from '../scan.ts';
 import type { DatabaseState, Proxy } from '../proxy.ts';
 import type { Pool } from '../pool.ts';
-import { SETTABLE, setOption } from './settings.ts';
+import { SETTABLE, setOption, tenantSettingOf } from './settings.ts';
 import type { AdminAnswer, AdminCommands } from './session.ts';
 import { showTable, TABLES } from './tables.ts';
 
@@ -112,18 +112,16 @@ async function change(
   return { tag: command };
 }
 
-/** `SET tenant.NAME.KEY = VALUE`. A name may hold dots and slashes, and quotes around it are for those used to them. */
 function setTenant(proxy: Proxy, text: string): void {
-  const found = /^\s*set\s+tenant\.(?:"([^"]+)"|(\S+))\.([a-z_]+)\s*(?:=|\bto\b)\s*'?([^\s';]*)'?\s*;?\s*$/i.exec(text);
-  if (found === null) {
+  const setting = tenantSettingOf(text);
+  if (setting === null) {
     throw new Fault('option-invalid', {
       message: 'this is not how a setting of a tenant is changed',
       hint: 'SET tenant.NAME.(max_connections | pool_size | qps | max_waiting | weight | algorithm) = VALUE | DEFAULT',
       sqlstate: '42601',
     });
   }
-  const [, quoted, plain, key = '', value = ''] = found;
-  proxy.tenants.set(quoted ?? plain ?? '', key, value);
+  proxy.tenants.set(setting.tenant, setting.key, setting.value);
 }
 
 function databasesOf(proxy: Proxy, name: string | undefined): DatabaseState[] {

@@ -44,6 +44,39 @@ export function configRows(config: ProxyConfig): (readonly [string, string, stri
   });
 }
 
+export interface TenantSetting {
+  readonly tenant: string;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** `SET tenant.NAME.KEY = VALUE`; null for any other text. A name may hold dots and slashes, and have quotes around it. */
+export function tenantSettingOf(text: string): TenantSetting | null {
+  const found = /^\s*set\s+tenant\.(?:"([^"]+)"|(\S+))\.([a-z_]+)\s*(?:=|\bto\b)\s*'?([^\s';]*)'?\s*;?\s*$/i.exec(text);
+  if (found === null) return null;
+  const [, quoted, plain, key = '', value = ''] = found;
+  return { tenant: quoted ?? plain ?? '', key: key.toLowerCase(), value };
+}
+
+/** The name under which a worker that starts later is told of it. */
+export function nameOf({ tenant, key }: TenantSetting): string {
+  return `${TENANT_PREFIX}${tenant}.${key}`;
+}
+
+const TENANT_PREFIX = 'tenant.';
+
+/** Of a worker that starts after the SET. Throws a Fault. */
+export function rememberOption(proxy: Proxy, name: string, value: string): void {
+  const setting = tenantSettingOf(`set ${name} = ${value}`);
+  if (name.startsWith(TENANT_PREFIX) && setting !== null) proxy.tenants.remember(setting.tenant, setting.key, value);
+  else setOption(proxy, name, value);
+}
+
+/** What stays over RELOAD. */
+export function isLasting(name: string): boolean {
+  return name.startsWith(TENANT_PREFIX);
+}
+
 /** Throws a Fault for an unknown name or a value that is not a number. */
 export function setOption(proxy: Proxy, name: string, value: string): void {
   const found = OPTIONS.find(([known, , , settable]) => known === name && settable);

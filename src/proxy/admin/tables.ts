@@ -523,7 +523,7 @@ const TABLE_LIST: Readonly<Record<string, Table>> = {
     rows: (proxy) =>
       [...proxy.tenants.backends.values()].map((backend) => {
         const { used, wanted } = backend.demand(proxy.now());
-        return [backend.name, backend.budget, used, wanted, backend.lanes.size];
+        return [backend.name, backend.isBounded ? backend.budget : 0, used, wanted, backend.lanes.size];
       }),
   },
   baselines: {

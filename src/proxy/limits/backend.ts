@@ -21,8 +21,10 @@ const RESHARE_MS = 20;
 
 export interface BackendOptions {
   readonly name: string;
-  /** Transactions at once over all tenants; 0 = no bound. */
+  /** Transactions at once over all tenants; Infinity = no bound. */
   readonly budget: number;
+  /** Somebody waits: with several workers others may have something to spare. */
+  readonly starved: (lane: Lane) => void;
   /** Calls back after `ms`. */
   readonly after: (ms: number, task: () => void) => void;
   readonly now: () => number;
@@ -32,7 +34,7 @@ export interface BackendOptions {
 
 export class Backend {
   readonly name: string;
-  /** Transactions at once; 0 = no bound. Changed by `setShare`. */
+  /** Transactions at once; Infinity = no bound. Changed by `setShare`. */
   budget: number;
   open = 0;
   /** Open beyond the shares of their tenants. */
@@ -56,6 +58,10 @@ export class Backend {
     this.#surplus = this.#shareable;
   }
 
+  get isBounded(): boolean {
+    return this.budget !== Number.POSITIVE_INFINITY;
+  }
+
   get waiting(): boolean {
     return this.#waiting.size > 0;
   }
@@ -67,7 +73,7 @@ export class Backend {
     return { used: this.open, wanted };
   }
 
-  /** The part of the server's budget that is this process'. What runs beyond it ends in its own time. 0 = no bound. */
+  /** The part of the server's budget that is this process'. What runs beyond it ends in its own time. Infinity = no bound. */
   setShare(budget: number, now: number): void {
     if (budget === this.budget) return;
     this.budget = budget;
@@ -89,12 +95,13 @@ export class Backend {
   /** `lane` has somebody waiting. */
   waits(lane: Lane, now: number): void {
     this.#waiting.add(lane);
+    this.#options.starved(lane);
     if (lane.tenant.bucket !== null) this.#wakeForTokens(now);
   }
 
   /** Somebody without a share wants one. False when shares have just been made. */
   newcomer(now: number): boolean {
-    if (this.budget === 0 || now - this.#sharedAt < RESHARE_MS) return false;
+    if (!this.isBounded || now - this.#sharedAt < RESHARE_MS) return false;
     this.#reshare(now);
     return true;
   }
@@ -200,7 +207,7 @@ export class Backend {
   }
 
   #reshare(now: number): void {
-    if (this.budget === 0) return;
+    if (!this.isBounded) return;
     this.#sharedAt = now;
     const lanes = [...this.#awake];
     const demands = lanes.map((lane) => ({ wanted: lane.demand(now), weight: lane.tenant.limits.weight }));

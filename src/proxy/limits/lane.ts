@@ -91,6 +91,8 @@ export class Lane {
   limit: number;
   /** What counts of it now: a probe holds it lower. Infinity when there is none. */
   busyMax = Number.POSITIVE_INFINITY;
+  /** Its tenant's pool_size here, or with several workers this one's share of it; Infinity when there is none. */
+  openMax = Number.POSITIVE_INFINITY;
   /** Statements at work on average, lately. */
   load = 0;
   /** Of the last window: time taken per statement, and time expected. */
@@ -165,12 +167,20 @@ export class Lane {
   /** After the tenant's limits have changed. */
   configure(): void {
     const { algorithm } = this.tenant.limits;
+    this.partChanged();
     if (algorithm === 'off') this.#controller = null;
     else if (this.#controller?.algorithm !== algorithm) {
       this.#controller = algorithm === 'vegas' ? new Vegas() : new Gradient2();
       this.limit = Math.min(LIMIT_FIRST, this.limitMax);
     }
     this.#apply();
+  }
+
+  /** Of the tenant's pool_size, when several workers divide it. */
+  partChanged(): void {
+    const { poolSize } = this.tenant.limits;
+    if (poolSize === 0) this.openMax = Number.POSITIVE_INFINITY;
+    else this.openMax = this.tenant.partOf(this, poolSize);
   }
 
   // Coming and going.
@@ -196,8 +206,8 @@ export class Lane {
   mayEnter(now: number): boolean {
     if (this.busy >= this.busyMax) return false;
     const { tenant, backend } = this;
-    if (tenant.limits.poolSize > 0 && this.open >= tenant.limits.poolSize) return false;
-    if (backend.budget > 0 && !backend.hasRoomFor(this)) return false;
+    if (this.open >= this.openMax) return false;
+    if (backend.isBounded && !backend.hasRoomFor(this)) return false;
     return tenant.bucket === null || tenant.bucket.has(now);
   }
 

@@ -30,6 +30,8 @@ export class Tenant {
   limits: TenantLimits;
   bucket: TokenBucket | null = null;
   clients = 0;
+  /** Logins that wait for another worker to give room up. */
+  knocking = 0;
   queries = 0;
   queryMs = 0;
   waits = 0;
@@ -40,6 +42,8 @@ export class Tenant {
   readonly lanes: Lane[] = [];
   readonly querySeconds: Histogram;
   readonly waitSeconds: Histogram;
+  readonly #poolPart: (lane: Lane, total: number) => number;
+  readonly #workers: () => number;
   readonly #pairs = new Map<string, () => number>();
 
   constructor(options: {
@@ -48,7 +52,12 @@ export class Tenant {
     readonly querySeconds: Histogram;
     readonly waitSeconds: Histogram;
     readonly now: number;
+    /** This process' part of a pool_size, and of anything else. */
+    readonly poolPart: (lane: Lane, total: number) => number;
+    readonly workers: () => number;
   }) {
+    this.#poolPart = options.poolPart;
+    this.#workers = options.workers;
     this.name = options.name;
     this.limits = options.limits;
     this.querySeconds = options.querySeconds;
@@ -59,9 +68,15 @@ export class Tenant {
 
   configure(limits: TenantLimits, now: number): void {
     this.limits = limits;
+    // The kernel spreads clients evenly over the workers.
+    const perSecond = limits.qps / this.#workers();
     if (limits.qps === 0) this.bucket = null;
-    else if (this.bucket?.perSecond !== limits.qps) this.bucket = new TokenBucket(limits.qps, now);
+    else if (this.bucket?.perSecond !== perSecond) this.bucket = new TokenBucket(perSecond, now);
     for (const lane of this.lanes) lane.configure();
+  }
+
+  partOf(lane: Lane, poolSize: number): number {
+    return this.#poolPart(lane, poolSize);
   }
 
   /** Its clients use this pool; `size` says how large it may be. */
@@ -99,7 +114,7 @@ export class Tenant {
   overdue(lane: Lane, waitedMs: number): Fault {
     this.refusals += 1;
     const { poolSize, qps } = this.limits;
-    if (poolSize > 0 && lane.open >= poolSize) {
+    if (lane.open >= lane.openMax) {
       return tenantOverdue(this.name, waitedMs, {
         why: `all ${poolSize} server connections of its pool_size are in use`,
         hint: `look for idle transactions, or SET tenant.${this.name}.pool_size on the admin database`,
@@ -113,7 +128,7 @@ export class Tenant {
         isRate: false,
       });
     }
-    if (this.bucket !== null && (lane.backend.budget === 0 || lane.backend.hasRoomFor(lane))) {
+    if (this.bucket !== null && (!lane.backend.isBounded || lane.backend.hasRoomFor(lane))) {
       return tenantOverdue(this.name, waitedMs, {
         why: `it may start ${qps} queries per second`,
         hint: `send fewer, or SET tenant.${this.name}.qps on the admin database`,

@@ -30,6 +30,8 @@ function world(config: Partial<TenantsConfig> = {}, waitTimeoutMs = 0): World {
   const tenants = new Tenants({
     random: new SeededRandom(1),
     log: SILENT_LOG,
+    shares: null,
+    workers: () => 1,
     metrics,
     now: () => clock.now(),
     after: (ms, task) => void clock.after(ms, task),

@@ -91,7 +91,23 @@ export interface TenantSnapshot {
   readonly reasonAt: number;
 }
 
+/** Where limits over all workers are divided: this process' part of each. */
+export interface LimitShares {
+  add(
+    key: string,
+    limit: { readonly total: () => number; readonly used: () => number; readonly wanted: () => number },
+  ): void;
+  /** Infinity when there is no limit. */
+  of(key: string): number;
+  /** Somebody waits. */
+  moved(key: string): void;
+}
+
 export interface TenantsOptions {
+  /** Null: this process has all of everything. */
+  readonly shares: LimitShares | null;
+  /** Processes that serve clients, this one included. */
+  readonly workers: () => number;
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -125,6 +141,7 @@ export class Tenants {
   #config: TenantsConfig;
   #rules: readonly { readonly rule: TenantRule; readonly fits: readonly RegExp[] }[] = [];
   #measured = 0;
+  #workers = 1;
 
   constructor(options: TenantsOptions) {
     this.#options = options;
@@ -150,7 +167,21 @@ export class Tenants {
     }));
     for (const { name } of config.rules) this.#named(name);
     for (const tenant of this.#byName.values()) tenant.configure(this.#limitsOf(tenant.name), now);
-    for (const backend of this.backends.values()) backend.setShare(config.serverBudget, now);
+    this.sharesChanged();
+  }
+
+  /** Parts of limits have changed: what is larger can be used now, what is smaller is given back as transactions end. */
+  sharesChanged(): void {
+    const now = this.#options.now();
+    for (const tenant of this.#byName.values()) for (const lane of tenant.lanes) lane.partChanged();
+    for (const backend of this.backends.values()) backend.setShare(this.#budgetOf(backend.name), now);
+    this.#pump();
+  }
+
+  #budgetOf(server: string): number {
+    const { serverBudget } = this.#config;
+    if (serverBudget === 0) return Number.POSITIVE_INFINITY;
+    return this.#options.shares?.of(budgetKey(server)) ?? serverBudget;
   }
 
   /** The tenant of a client. */
@@ -176,8 +207,15 @@ export class Tenants {
       querySeconds: metrics.histogram(PROXY_TENANT_QUERY_SECONDS, labels),
       waitSeconds: metrics.histogram(PROXY_TENANT_WAIT_SECONDS, labels),
       now: now(),
+      poolPart: (lane, total) => this.#options.shares?.of(poolKey(lane)) ?? total,
+      workers: this.#options.workers,
     });
     this.#byName.set(name, tenant);
+    this.#options.shares?.add(clientsKey(name), {
+      total: () => tenant.limits.maxConnections,
+      used: () => tenant.clients,
+      wanted: () => tenant.clients + tenant.knocking,
+    });
     if (hasSeries) {
       const sum = (of: (lane: Lane) => number): number => tenant.lanes.reduce((total, lane) => total + of(lane), 0);
       metrics.gaugeOf(PROXY_TENANT_IN_FLIGHT, labels, () => sum((lane) => lane.open));
@@ -208,21 +246,23 @@ export class Tenants {
 
   /** `SET tenant.NAME.KEY = VALUE`, or DEFAULT. Throws a Fault. */
   set(name: string, key: string, value: string): void {
-    const setting = SETTINGS[key.toLowerCase()];
-    if (setting === undefined) {
-      throw new Fault('option-unknown', {
-        message: `a tenant has no setting "${key}"`,
-        hint: `SET tenant.NAME.(${Object.keys(SETTINGS).join(' | ')}) = VALUE | DEFAULT`,
-        sqlstate: '22023',
-      });
-    }
+    settingOf(key);
     if (!this.#byName.has(name)) {
+      // Another worker may know it.
+      if (this.#options.shares !== null) this.remember(name, key, value);
       throw new Fault('tenant-unknown', {
         message: `no such tenant: ${name}`,
         hint: 'SHOW TENANTS tells the names; without a rule it is database/user',
         sqlstate: '42704',
       });
     }
+    this.remember(name, key, value);
+  }
+
+  /** The same for a tenant that is not known here, or not yet: another worker was told of it. Throws a Fault. */
+  remember(name: string, key: string, value: string): void {
+    const setting = settingOf(key);
+    if (!this.#said.has(name) && this.#said.size >= TENANTS_MAX) return;
     const { [setting]: _before, ...others } = this.#said.get(name) ?? {};
     if (/^default$/i.test(value)) this.#said.set(name, others);
     else this.#said.set(name, { ...others, [setting]: valueOf(key, setting, value) });
@@ -237,13 +277,25 @@ export class Tenants {
       const { now, after, waitTimeoutMs } = this.#options;
       backend = new Backend({
         name,
-        budget: this.#config.serverBudget,
+        budget: this.#budgetOf(name),
+        starved: (lane) => {
+          const { shares } = this.#options;
+          if (shares === null) return;
+          shares.moved(budgetKey(name));
+          if (lane.tenant.limits.poolSize > 0) shares.moved(poolKey(lane));
+        },
         now,
         after,
         waitTimeoutMs,
         changed: (lane, from, to, reason, at) => this.#changed(lane, { from, to, reason, at }),
       });
       this.backends.set(name, backend);
+      const added = backend;
+      this.#options.shares?.add(budgetKey(name), {
+        total: () => this.#config.serverBudget,
+        used: () => added.open,
+        wanted: () => added.demand(now()).wanted,
+      });
     }
     return backend;
   }
@@ -255,11 +307,35 @@ export class Tenants {
     const lane = new Lane({ tenant, backend, random, describe, now: now() });
     tenant.lanes.push(lane);
     backend.lanes.add(lane);
+    this.#options.shares?.add(poolKey(lane), {
+      total: () => tenant.limits.poolSize,
+      used: () => lane.open,
+      wanted: () => lane.open + lane.queue.length,
+    });
+    lane.configure();
     return lane;
+  }
+
+  /** Whether a client more may be let in. */
+  hasRoom(tenant: Tenant): boolean {
+    const { maxConnections } = tenant.limits;
+    if (maxConnections === 0) return true;
+    return tenant.clients < (this.#options.shares?.of(clientsKey(tenant.name)) ?? maxConnections);
+  }
+
+  /** A client waits for another worker to give some of `max_connections` up. */
+  knocks(tenant: Tenant, by: 1 | -1): void {
+    tenant.knocking += by;
+    this.#options.shares?.moved(clientsKey(tenant.name));
   }
 
   /** Three times a second. */
   tick(now: number): void {
+    const workers = this.#options.workers();
+    if (workers !== this.#workers) {
+      this.#workers = workers;
+      for (const tenant of this.#byName.values()) tenant.configure(tenant.limits, now);
+    }
     for (const backend of this.backends.values()) backend.tick(now);
   }
 
@@ -303,7 +379,7 @@ function rowOf(tenant: Tenant, lane: Lane | null, now: number, isFirst = true): 
     algorithm: tenant.limits.algorithm,
     limit: lane === null || tenant.limits.algorithm === 'off' ? 0 : Math.floor(lane.limit),
     limitMax: lane?.limitMax ?? 0,
-    share: lane === null || lane.backend.budget === 0 ? 0 : lane.share,
+    share: lane?.backend.isBounded === true ? lane.share : 0,
     inFlight: lane?.open ?? 0,
     busy: lane?.busy ?? 0,
     waiting: lane?.queue.length ?? 0,
@@ -321,6 +397,20 @@ function rowOf(tenant: Tenant, lane: Lane | null, now: number, isFirst = true): 
     reason: reasonOf(lane),
     reasonAt: lane?.reasonAt ?? now,
   };
+}
+
+const budgetKey = (server: string): string => `budget:${server}`;
+const clientsKey = (tenant: string): string => `tenant clients:${tenant}`;
+const poolKey = (lane: Lane): string => `tenant pool:${lane.tenant.name}\0${lane.backend.name}`;
+
+function settingOf(key: string): keyof TenantLimits {
+  const setting = SETTINGS[key.toLowerCase()];
+  if (setting !== undefined) return setting;
+  throw new Fault('option-unknown', {
+    message: `a tenant has no setting "${key}"`,
+    hint: `SET tenant.NAME.(${Object.keys(SETTINGS).join(' | ')}) = VALUE | DEFAULT`,
+    sqlstate: '22023',
+  });
 }
 
 function reasonOf(lane: Lane | null): string {

@@ -3,6 +3,7 @@
 
 import { Fault } from '../../base/fault.ts';
 import type { AdminAnswer } from '../admin/session.ts';
+import { isLasting, nameOf, tenantSettingOf } from '../admin/settings.ts';
 import { mergeTables, tableToAsk } from '../admin/tables.ts';
 import { tokenize } from '../scan.ts';
 import type { RunState } from './messages.ts';
@@ -24,7 +25,7 @@ export function textFor({ verb, words }: AdminCommand, text: string): string {
 }
 
 /** What a worker that starts after the command has to begin with. */
-export function stateAfter(state: RunState, { verb, words }: AdminCommand): RunState {
+export function stateAfter(state: RunState, { verb, words }: AdminCommand, text = ''): RunState {
   const name = words[0];
   const without = (list: readonly string[]): string[] => list.filter((one) => one !== name);
   switch (verb) {
@@ -40,12 +41,17 @@ export function stateAfter(state: RunState, { verb, words }: AdminCommand): RunS
     case 'ENABLE':
       return { ...state, disabled: without(state.disabled) };
     case 'SET': {
+      const setting = tenantSettingOf(text);
+      if (setting !== null) {
+        const full = nameOf(setting);
+        return { ...state, options: [...state.options.filter(([known]) => known !== full), [full, setting.value]] };
+      }
       const value = words.at(-1);
       if (name === undefined || value === undefined || words.length < 2) return state;
       return { ...state, options: [...state.options.filter(([known]) => known !== name), [name, value]] };
     }
     case 'RELOAD':
-      return { ...state, options: [] };
+      return { ...state, options: state.options.filter(([known]) => isLasting(known)) };
     default:
       return state;
   }
@@ -57,7 +63,7 @@ export type Said =
   | { readonly worker: number; readonly fault: Fault };
 
 /** A worker that knows nothing of a database or client leaves it to those that do. */
-const ELSEWHERE: ReadonlySet<string> = new Set(['database-unknown', 'client-unknown']);
+const ELSEWHERE: ReadonlySet<string> = new Set(['database-unknown', 'client-unknown', 'tenant-unknown']);
 
 /** One outcome. Throws the Fault to tell. */
 export function outcomeOf({ verb, words }: AdminCommand, said: readonly Said[]): AdminAnswer {

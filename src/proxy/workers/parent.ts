@@ -586,7 +586,7 @@ export class WorkerParent {
     const failedEverywhere = said.every((one) => 'fault' in one);
     if (failedEverywhere && this.#runState !== before) this.#setState(before);
     const outcome = outcomeOf(command, said);
-    if (verb === 'SET') this.#setState(stateAfter(this.#runState, command));
+    if (verb === 'SET') this.#setState(stateAfter(this.#runState, command, text));
     return outcome;
   }
 

@@ -9,7 +9,7 @@ import { NEVER_ABORTED, sleepQuietly } from '../../base/service.ts';
 import type { MessagePort } from '../../base/worker.ts';
 import type { Metrics } from '../../observe/metrics.ts';
 import { runHere } from '../admin/commands.ts';
-import { setOption } from '../admin/settings.ts';
+import { rememberOption } from '../admin/settings.ts';
 import { showTable } from '../admin/tables.ts';
 import type { Pool } from '../pool.ts';
 import { Proxy, type ProxyWorld } from '../proxy.ts';
@@ -141,7 +141,7 @@ export class ProxyWorker {
         },
       },
     );
-    for (const [name, value] of order.state.options) setOption(proxy, name, value);
+    for (const [name, value] of order.state.options) rememberOption(proxy, name, value);
     this.#proxy = proxy;
     await proxy.start();
     return proxy;
