@@ -19,6 +19,7 @@ export const FAMILY_LOCAL: Readonly<Record<string, readonly string[]>> = {
     'SELECT id / 2.0, id % 2.5, id * 1.5::float8 FROM numbers WHERE id > 0',
   ],
   text: [
+    "SELECT to_char(price, '9,999,990.99'), to_char(id, 'FM000'), to_char(big, 'FM999,999'), to_char(1.5, '0.0') FROM numbers WHERE id IN (1, 5, 10)",
     "SELECT id, lpad(t, 5), lpad(t, 5, 'xy'), rpad(t, 5, '-'), repeat(t, 2), reverse(t), translate(t, 'abc', 'x') FROM texts",
     "SELECT id, split_part(t, 'b', 1), split_part(t, ' ', -1), substr(t, 2, id), substring(t, -1), left(t, -2), right(t, -2), left(t, id) FROM texts",
     "SELECT id, overlay(t placing 'XX' from 2), overlay(t placing 'XX' from 2 for 1), ascii(t), md5(t), md5(b), to_hex(id), bit_length(t) FROM texts",
@@ -199,7 +200,7 @@ export const FAMILY_FORWARDED: readonly (readonly [sql: string, reason: string])
   ["SELECT nums @> '{1}' FROM others", 'unproven-type'],
   ["SELECT jsonb_path_query_first(doc, '$.a') FROM documents", 'unproven-function'],
   ['SELECT k FROM documents ORDER BY doc', 'unproven-type'],
-  ["SELECT to_char(amount, '999') FROM numbers", 'unproven-function'],
+  ["SELECT to_char(amount, 'RN') FROM numbers LIMIT 1", 'may-fail'],
   ['SELECT initcap(d) FROM texts', 'collation'],
   ['SELECT 1 / 0.0::float8', 'may-fail'],
   ['SELECT sqrt(-1.0::float8)', 'may-fail'],

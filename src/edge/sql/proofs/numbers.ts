@@ -4,6 +4,7 @@ import type { Decimal } from '../numeric.ts';
 import { ceiling, floor } from '../numeric.ts';
 import { negateNum, type Num, remainderNum, roundNum, signOf, truncateNum, wholeQuotient } from '../decimal.ts';
 import { sqrtDecimal } from '../roots.ts';
+import { formatNumberAs, isOtherPattern } from './number-formats.ts';
 import type { Family, Proof } from './proof.ts';
 
 const identity = (value: unknown): unknown => value;
@@ -189,6 +190,17 @@ export const NUMBERS: Family = {
     { of: 'min_scale(numeric)', js: (a: Num) => (typeof a === 'string' ? null : minScale(a)) },
     { of: 'trim_scale(numeric)', js: (a: Num) => finite(a, (decimal) => truncateNum(decimal, minScale(decimal))) },
     { of: 'factorial(int8)', js: factorial, raises: true },
+    { of: 'to_char(numeric,text)', js: formatNumberAs, raises: isOtherPattern },
+    {
+      of: 'to_char(int4,text)',
+      js: (a: number, by: string) => formatNumberAs({ digits: BigInt(a), scale: 0 }, by),
+      raises: isOtherPattern,
+    },
+    {
+      of: 'to_char(int8,text)',
+      js: (a: bigint, by: string) => formatNumberAs({ digits: a, scale: 0 }, by),
+      raises: isOtherPattern,
+    },
     ...floats,
     ...mixed,
     { of: 'round(float8)', js: roundEven, isTotal: true },
