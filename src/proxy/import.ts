@@ -87,10 +87,12 @@ export function importPgBouncer(text: string, read: (path: string) => string | n
   const databases: string[] = [];
   const users: string[] = [];
   const peers: string[] = [];
+  const tenants: string[] = [];
   for (const { section, key, value } of readIni(text, read, notes, 0)) {
     if (section === 'databases') databases.push(...databaseLines(key, value, notes));
     else if (section === 'users') users.push(...userLines(key, value, notes));
     else if (section === 'peers') peers.push(...peerLines(key, value, notes));
+    else if (section === 'pools') tenants.push(...poolLines(key, value, notes));
     else if (section === 'pgbouncer') proxy.push(...optionLines(key, value, notes));
     else notes.push(`section [${section}] has no counterpart (${key})`);
   }
@@ -100,6 +102,7 @@ export function importPgBouncer(text: string, read: (path: string) => string | n
   if (databases.length > 0) lines.push('  databases:', ...databases);
   if (users.length > 0) lines.push('  users:', ...users);
   if (peers.length > 0) lines.push('  peers:', ...peers);
+  if (tenants.length > 0) lines.push('  tenants:', ...tenants);
   return { yaml: `${lines.join('\n')}\n`, notes };
 }
 
@@ -207,6 +210,18 @@ function userLines(name: string, value: string, notes: string[]): string[] {
     else fields.push(`${known[0]}: ${yaml(given, known[1])}`);
   }
   return fields.length === 0 ? [] : [`    ${yaml(name, 'text')}:`, ...fields.map((field) => `      ${field}`)];
+}
+
+/** Cloudflare's fork limits one user on one database: `[pools] user.db = pool_size=n`. That is a tenant here. */
+function poolLines(name: string, value: string, notes: string[]): string[] {
+  const dot = name.indexOf('.');
+  const size = readConnectionString(value).get('pool_size') ?? '';
+  if (dot === -1 || !/^\d+$/.test(size)) {
+    notes.push(`pool ${name}: expected user.database = pool_size=NUMBER`);
+    return [];
+  }
+  const tenant = `${name.slice(dot + 1)}/${name.slice(0, dot)}`;
+  return [`    ${yaml(tenant, 'text')}:`, `      pool_size: ${size}`];
 }
 
 /** In PgBouncer the processes of one host are peers as well; here they need no list. */

@@ -246,6 +246,15 @@ so_reuseport = 1
     expect(() => proxyConfig(load(text))).toThrow(why);
   });
 
+  test.each([
+    ['no word of whom it is for', 'batch: { pool_size: 3 }', 'tenant "batch" says nothing about whom it is for'],
+    ['an unknown algorithm', 'app/web: { algorithm: reno }', 'one of , vegas, gradient2, off'],
+    ['an unknown key', 'app/web: { pool_sise: 3 }', 'pool_sise'],
+  ])('a tenant with %s is refused', (_, row, why) => {
+    const text = `proxy:\n  databases: { "*": { servers: [h] } }\n  tenants: { ${row} }\n`;
+    expect(() => proxyConfig(load(text))).toThrow(why);
+  });
+
   test('pgbouncer.ini becomes a file that loads, and says what it could not carry over', () => {
     const ini = `
 ;; comment
@@ -254,6 +263,9 @@ app = host=10.0.0.1,10.0.0.2 port=5433 dbname=real pool_size=7 pool_mode=session
 * = host=/var/run/postgresql
 [users]
 alice = pool_mode=statement max_user_connections=3
+[pools]
+alice.app = pool_size=4
+bob = pool_size=x
 [pgbouncer]
 listen_addr = *
 listen_port = 7432
@@ -278,6 +290,9 @@ frobnicate = 1
       queryWaitTimeoutMs: 12_500,
       clientConnectionsMax: 77,
     });
+    expect(config.tenants.rules).toMatchObject([
+      { name: 'app/alice', database: 'app', user: 'alice', limits: { poolSize: 4, qps: null } },
+    ]);
     expect(config.databases.get('app')).toMatchObject({
       dbname: 'real',
       poolSize: 7,
@@ -292,6 +307,7 @@ frobnicate = 1
     expect(notes.join('\n')).not.toContain('secret');
     expect(notes).toEqual([
       expect.stringContaining('password_file'),
+      expect.stringContaining('pool bob: expected user.database = pool_size=NUMBER'),
       expect.stringContaining('server_reset_query'),
       expect.stringContaining('frobnicate'),
     ]);
