@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { type Answer, describePlan, DifferentialWorld, type Question } from '../../../test/differential-world.ts';
+import { fuzzEdgeSql } from '../../../test/differential-fuzz.ts';
 import { fuzz } from '../../../test/differential-generator.ts';
 import { SCHEMA } from '../../../test/differential-schema.ts';
 import { startPostgres, type TestPostgres } from '../../../test/harness.ts';
@@ -63,6 +64,12 @@ test('INVARIANT_I2: 1,000 random statements are answered as Postgres answers, or
   expect(outcome.failures).toEqual([]);
   expect(outcome.local).toBeGreaterThan(150);
 }, 60_000);
+
+test('INVARIANT_I2: 1,500 random statements over random schemas: partitions, heirs, views', async () => {
+  const report = await fuzzEdgeSql({ seed: 1, count: 1_500, perSchema: 500 });
+  expect(report.failures).toEqual([]);
+  expect(report.local).toBeGreaterThan(400);
+}, 600_000);
 
 test('INVARIANT_I2: 1,000 random statements in a database that sorts by bytes', async () => {
   await postgres.sql("CREATE DATABASE bytes TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
