@@ -162,22 +162,71 @@ const NO_NEXTVAL = /^\s*(?:begin|start|set|savepoint|show)\b/i;
 const BLOCKED = -1;
 const INCOMPLETE = -2;
 
+/** What clients that differ in nothing that matters share. */
+type Kind = Pick<
+  ClientOptions,
+  | 'host'
+  | 'user'
+  | 'database'
+  | 'mode'
+  | 'applicationName'
+  | 'startupKey'
+  | 'startupParameters'
+  | 'preparedMax'
+  | 'readOnlyPort'
+> & { readonly exclusive: boolean };
+
+/** By host: proxies in one process share nothing. */
+const kinds = new WeakMap<ClientHost, Map<string, Kind>>();
+const KINDS_MAX = 10_000;
+
+function kindOf(options: ClientOptions): Kind {
+  const { host, user, database, mode, applicationName, startupKey, startupParameters, preparedMax, readOnlyPort } =
+    options;
+  let known = kinds.get(host);
+  if (known === undefined) kinds.set(host, (known = new Map<string, Kind>()));
+  const parameters = JSON.stringify([...startupParameters]);
+  const name = JSON.stringify([
+    user,
+    database,
+    mode,
+    applicationName,
+    startupKey,
+    parameters,
+    preparedMax,
+    readOnlyPort,
+  ]);
+  let kind = known.get(name);
+  if (kind === undefined) {
+    if (known.size >= KINDS_MAX) known.clear();
+    const exclusive = mode === 'session';
+    kind = {
+      host,
+      user,
+      database,
+      mode,
+      exclusive,
+      applicationName,
+      startupKey,
+      startupParameters,
+      preparedMax,
+      readOnlyPort,
+    };
+    known.set(name, kind);
+  }
+  return kind;
+}
+
+const RARE = { sticky: 1, keepsSequences: 2, cutOff: 4, hadChannels: 8, channelsUnheard: 16, primaryOnly: 32 } as const;
+
 export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWaiter {
   readonly id: number;
-  readonly host: ClientHost;
   readonly connection: Connection;
   readonly outbox = new Outbox();
-  readonly user: string;
-  readonly database: string;
-  readonly mode: PoolMode;
-  readonly exclusive: boolean;
-  readonly applicationName: string;
-  readonly startupKey: string;
-  readonly startupParameters: ReadonlyMap<string, string>;
-  readonly preparedMax: number;
+  /** What it has in common with others: ten thousand idle clients must cost little, and each field counts. */
+  readonly #kind: Kind;
   readonly processId: number;
   readonly secretKey: Uint8Array;
-  readonly readOnlyPort: boolean;
   reported: Reported;
   state: ClientState = 'ready';
   server: ServerConnection | null = null;
@@ -229,27 +278,22 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
   #sqlPrepared: Map<string, string> | null = null;
   #recentPrepares: Map<string, string> | null = null;
   /** Whose names a server connection holds; a new one disowns those of before. */
-  #sqlOwner: object = {};
+  #sqlOwner: object | null = null;
   #touched = 0;
   #touchedNames: Set<string> | null = null;
   /** Names of custom settings, which pg_settings does not list. */
   #settingNames: Set<string> | null = null;
-  #sticky = false;
   /** The one server connection that it has used, as long as nobody else has used it since; null when there is none such any more. */
   #home: ServerConnection | null | undefined = undefined;
-  /** Its sequences' last values are on its server connection, all of them, and nobody else's. */
-  #keepsSequences = false;
   /** Statements begun since it was linked. */
   #begun = 0;
-  #primaryOnly = false;
   /** Messages that a replica has refused, until its answer is through. */
   #again: Buffer | null = null;
   #holds = 0;
-  #cutOff = false;
+  /** RARE bits. */
+  #rare = 0;
   #positionDue = false;
   #refusal: Fault | null = null;
-  #hadChannels = false;
-  #channelsUnheard = false;
   #channels: readonly string[] | null = null;
   /** Notifications that came while a LISTEN is taken over: from the server connection, and from the shared listener. */
   #takeOver: { own: Buffer[]; shared: Buffer[] } | null = null;
@@ -266,26 +310,111 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
 
   constructor(options: ClientOptions) {
     this.id = options.id;
-    this.host = options.host;
     this.connection = options.connection;
-    this.user = options.user;
-    this.database = options.database;
-    this.mode = options.mode;
-    this.exclusive = options.mode === 'session';
-    this.applicationName = options.applicationName;
-    this.startupKey = options.startupKey;
-    this.startupParameters = options.startupParameters;
+    this.#kind = kindOf(options);
     this.reported = options.reported;
-    this.preparedMax = options.preparedMax;
     this.processId = options.processId;
     this.secretKey = options.secretKey;
-    this.readOnlyPort = options.readOnlyPort;
     this.tenant = options.tenant;
     this.settings = this.#startupSettings();
-    // The one text of all clients of this name.
-    this.applicationName = this.settings.values.get('application_name') ?? '';
     this.connectedAt = options.host.now();
     this.activeAt = this.connectedAt;
+  }
+
+  get host(): ClientHost {
+    return this.#kind.host;
+  }
+
+  get user(): string {
+    return this.#kind.user;
+  }
+
+  get database(): string {
+    return this.#kind.database;
+  }
+
+  get mode(): PoolMode {
+    return this.#kind.mode;
+  }
+
+  /** Session mode: everything on the server connection is his. */
+  get exclusive(): boolean {
+    return this.#kind.exclusive;
+  }
+
+  get applicationName(): string {
+    return this.#kind.applicationName;
+  }
+
+  get startupKey(): string {
+    return this.#kind.startupKey;
+  }
+
+  get startupParameters(): ReadonlyMap<string, string> {
+    return this.#kind.startupParameters;
+  }
+
+  get preparedMax(): number {
+    return this.#kind.preparedMax;
+  }
+
+  get readOnlyPort(): boolean {
+    return this.#kind.readOnlyPort;
+  }
+
+  // What is rarely true, in one field.
+
+  /** Its server connection stays with it, and is closed with it. */
+  get #sticky(): boolean {
+    return (this.#rare & RARE.sticky) !== 0;
+  }
+
+  set #sticky(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.sticky : this.#rare & ~RARE.sticky;
+  }
+
+  /** Its sequences' last values are on its server connection, all of them, and nobody else's. */
+  get #keepsSequences(): boolean {
+    return (this.#rare & RARE.keepsSequences) !== 0;
+  }
+
+  set #keepsSequences(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.keepsSequences : this.#rare & ~RARE.keepsSequences;
+  }
+
+  /** Half a message is with the client, and its rest will never come. */
+  get #cutOff(): boolean {
+    return (this.#rare & RARE.cutOff) !== 0;
+  }
+
+  set #cutOff(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.cutOff : this.#rare & ~RARE.cutOff;
+  }
+
+  get #hadChannels(): boolean {
+    return (this.#rare & RARE.hadChannels) !== 0;
+  }
+
+  set #hadChannels(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.hadChannels : this.#rare & ~RARE.hadChannels;
+  }
+
+  /** The server connection does not listen to what the client listened to before. */
+  get #channelsUnheard(): boolean {
+    return (this.#rare & RARE.channelsUnheard) !== 0;
+  }
+
+  set #channelsUnheard(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.channelsUnheard : this.#rare & ~RARE.channelsUnheard;
+  }
+
+  /** What it reads now goes to the primary. */
+  get #primaryOnly(): boolean {
+    return (this.#rare & RARE.primaryOnly) !== 0;
+  }
+
+  set #primaryOnly(on: boolean) {
+    this.#rare = on ? this.#rare | RARE.primaryOnly : this.#rare & ~RARE.primaryOnly;
   }
 
   // ConnectionHandler
@@ -872,13 +1001,13 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
       case 'deallocateAll':
         this.#forgetStatements();
         this.#sqlPrepared = null;
-        this.#sqlOwner = {};
+        this.#sqlOwner = null;
         return this.#answer('DEALLOCATE ALL', server?.status ?? STATUS_IDLE);
       case 'deallocate': {
         const statement = this.#statements?.get(special.name);
         if (statement === undefined) return false;
         this.#statements?.delete(special.name);
-        this.#sqlOwner = {};
+        this.#sqlOwner = null;
         this.host.statements.release(statement);
         return this.#answer('DEALLOCATE', server?.status ?? STATUS_IDLE);
       }
@@ -897,7 +1026,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
     this.#forgetStatements();
     this.#unnamed = null;
     this.#sqlPrepared = null;
-    this.#sqlOwner = {};
+    this.#sqlOwner = null;
     this.#settingNames = null;
     this.settings = this.#startupSettings();
     if (this.#hadChannels) {
@@ -1013,7 +1142,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
   #deallocateByMessage(server: ServerConnection, name: string): void {
     const statement = this.#statements?.get(name) as Statement;
     this.#statements?.delete(name);
-    this.#sqlOwner = {};
+    this.#sqlOwner = null;
     this.host.statements.release(statement);
     server.outbox.push(CLOSE_STUB);
     server.expect(EXPECT.close | HIDDEN, null);
@@ -1316,10 +1445,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
   }
 
   #materialiseNames(server: ServerConnection, names: readonly string[]): void {
-    if (server.sqlOwner !== this.#sqlOwner) {
+    const owner = (this.#sqlOwner ??= {});
+    if (server.sqlOwner !== owner) {
       for (const name of server.sqlPrepared.keys()) this.#injectQuietly(server, `DEALLOCATE ${quoteIdentifier(name)}`);
       server.sqlPrepared.clear();
-      server.sqlOwner = this.#sqlOwner;
+      server.sqlOwner = owner;
     }
     for (const name of names) {
       const text = this.#sqlPrepared?.get(name);
