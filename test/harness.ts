@@ -197,6 +197,7 @@ export function needs(
     | 'python-psycopg'
     | 'python-sqlalchemy'
     | 'pgjdbc'
+    | 'hll'
     | `postgres-${'15' | '16' | '17' | '18'}`,
 ): boolean {
   const missing = missingReason(what);
@@ -330,6 +331,11 @@ function missingReason(what: string): { reason: string; installable: boolean } |
     return Bun.which('javac') !== null && existsSync(PGJDBC_JAR)
       ? null
       : { reason: 'no JDK or no driver (apt install default-jdk-headless libpostgresql-jdbc-java)', installable: true };
+  }
+  if (what === 'hll') {
+    return existsSync('/usr/share/postgresql/15/extension/hll.control')
+      ? null
+      : { reason: 'the hll extension of Postgres 15 is not there (apt install postgresql-15-hll)', installable: true };
   }
   return findClientProgram(what) === null
     ? { reason: 'not on the PATH (apt install postgresql)', installable: true }

@@ -18,6 +18,7 @@ export const LAYERS: Record<string, readonly string[]> = {
   // Features: peers, blind to each other. They meet in contracts/ and are introduced in roles/.
   stream: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session', 'replica'],
   edge: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session', 'replica'],
+  analytics: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session'],
   proxy: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session'],
   // Composition: may see everything below, is seen by nothing.
   roles: ['*'],

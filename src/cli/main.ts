@@ -4,6 +4,7 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { exit, terminal } from '../runtime/process.ts';
 import { EXIT, Finished, printFault } from './command.ts';
+import { analyticsCommand } from './commands/analytics.ts';
 import { certsCommand } from './commands/certs.ts';
 import { configCommand } from './commands/config.ts';
 import { explainCommand } from './commands/explain.ts';
@@ -42,6 +43,7 @@ for (const command of [
   placementCommand,
   certsCommand,
   proxyCommand,
+  analyticsCommand,
   configCommand,
   versionCommand,
 ]) {
