@@ -26,6 +26,12 @@ export const RELAY_LOG_BYTES: MetricDeclaration = {
   help: 'Size of the relay log on disk, large transactions included.',
 };
 
+export const RELAY_PLACEMENT_LOG_BYTES: MetricDeclaration = {
+  name: 'skerry_relay_placement_log_bytes',
+  kind: 'gauge',
+  help: 'Size of the logs of all placements on disk.',
+};
+
 export const RELAY_SUBSCRIBERS: MetricDeclaration = {
   name: 'skerry_relay_subscribers',
   kind: 'gauge',

@@ -343,7 +343,8 @@ export class ReplicaWriter {
 
   #apply(message: PgoutputMessage): void {
     const deriver = this.#deriver;
-    if (deriver === null) {
+    if (deriver === null || deriver.isIdle) {
+      if (message.tag === 'type') deriver?.described(message);
       this.#applyPlain(message);
       return;
     }

@@ -139,6 +139,10 @@ export class Placements {
     return [this.#mainHistory, ...[...this.#placed.values()].map((placed) => placed.history)];
   }
 
+  get logBytes(): number {
+    return [...this.#placed.values()].reduce((sum, { log }) => sum + log.bytes, 0);
+  }
+
   isConfigured(name: string): boolean {
     return this.#configured.has(name);
   }

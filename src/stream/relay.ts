@@ -22,6 +22,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import {
   RELAY_LAG_BYTES,
   RELAY_LOG_BYTES,
+  RELAY_PLACEMENT_LOG_BYTES,
   RELAY_POSITION_BYTES,
   RELAY_SUBSCRIBERS,
   RELAY_TRANSACTIONS_ENCODED,
@@ -847,6 +848,7 @@ export class Relay implements Service {
     metrics.gaugeOf(RELAY_POSITION_BYTES, labels, () => number(this.#current?.log.durableLsn));
     metrics.gaugeOf(RELAY_LAG_BYTES, labels, () => this.status().lagBytes);
     metrics.gaugeOf(RELAY_LOG_BYTES, labels, () => this.#current?.log.bytes ?? 0);
+    metrics.gaugeOf(RELAY_PLACEMENT_LOG_BYTES, labels, () => this.#state?.placements.logBytes ?? 0);
     metrics.gaugeOf(RELAY_SUBSCRIBERS, labels, () => this.#state?.subscriberCount ?? 0);
     metrics.gaugeOf(RELAY_UPSTREAM_CONNECTED, labels, () => (this.#state?.upstreamConnected === true ? 1 : 0));
   }

@@ -134,6 +134,11 @@ export class Deriver {
     return new Map(this.#streams.map((stream) => [stream.inForce.spec.name, stream.resolved.problems]));
   }
 
+  /** True while there is nothing to derive, nor to be derived from the next commit on. */
+  get isIdle(): boolean {
+    return this.#streams.length === 0 && this.#wanted === null;
+  }
+
   /** True while a change of placements waits for a transaction to come in. */
   get isWaiting(): boolean {
     return this.#wanted !== null;
