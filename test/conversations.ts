@@ -116,11 +116,66 @@ const TEXTS: readonly (readonly [sql: string, parameters: number])[] = [
   ['', 0],
 ];
 
+/** Blocks, savepoints, cursors and prepared statements of SQL. */
+export const BLOCK_TEXTS: typeof TEXTS = [
+  ['BEGIN', 0],
+  ['BEGIN', 0],
+  ['BEGIN ISOLATION LEVEL REPEATABLE READ', 0],
+  ['START TRANSACTION READ ONLY', 0],
+  ['BEGIN ISOLATION LEVEL SERIALIZABLE', 0],
+  ['COMMIT', 0],
+  ['ROLLBACK', 0],
+  ['COMMIT AND CHAIN', 0],
+  ['SAVEPOINT a', 0],
+  ['SAVEPOINT b', 0],
+  ['ROLLBACK TO a', 0],
+  ['ROLLBACK TO b', 0],
+  ['RELEASE a', 0],
+  ['DECLARE c CURSOR FOR SELECT id FROM t WHERE id < 4 ORDER BY id', 0],
+  ['DECLARE c SCROLL CURSOR FOR SELECT id, body FROM t WHERE id IN (1, 2, 3) ORDER BY id', 0],
+  ['DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT id FROM t WHERE id < 4 ORDER BY id', 0],
+  ['DECLARE d NO SCROLL CURSOR FOR SELECT id FROM t WHERE id IN (4, 5) ORDER BY id', 0],
+  ['DECLARE d CURSOR FOR SELECT id FROM t WHERE id < $1 AND pg_backend_pid() > 0', 1],
+  ['DECLARE d SCROLL CURSOR FOR SELECT id FROM t WHERE id < $1 ORDER BY id', 1],
+  ['FETCH c', 0],
+  ['FETCH 2 FROM c', 0],
+  ['FETCH ALL FROM c', 0],
+  ['FETCH PRIOR FROM c', 0],
+  ['FETCH ABSOLUTE 2 FROM c', 0],
+  ['FETCH ABSOLUTE -1 FROM d', 0],
+  ['MOVE BACKWARD ALL FROM c', 0],
+  ['MOVE 1 FROM d', 0],
+  ['FETCH 0 FROM d', 0],
+  ['CLOSE c', 0],
+  ['CLOSE ALL', 0],
+  ['PREPARE q AS SELECT id, body FROM t WHERE id = $1', 0],
+  ['EXECUTE q(3)', 0],
+  ['EXECUTE q(1 + 1)', 0],
+  ['DEALLOCATE q', 0],
+  ['SELECT id, body FROM t WHERE id = $1', 1],
+  ['SELECT id FROM t WHERE id < 4 ORDER BY id', 0],
+  ['SELECT id FROM t WHERE id = $1 AND pg_backend_pid() > 0', 1],
+  ["INSERT INTO w VALUES ($1, 'x')", 1],
+  ['SELECT 1 / (pg_backend_pid() * 0)', 0],
+  ['SELECT nope FROM t', 0],
+  ["SET application_name = 'other'", 0],
+  ['SET LOCAL extra_float_digits = -1', 0],
+  ['SHOW application_name', 0],
+  ['SHOW transaction_isolation', 0],
+  ['SET TRANSACTION READ ONLY', 0],
+  ['SET TRANSACTION ISOLATION LEVEL REPEATABLE READ', 0],
+  ['BEGIN; SELECT id FROM t WHERE id = 1; SAVEPOINT a', 0],
+  ['DECLARE e CURSOR FOR SELECT id FROM t WHERE id = 9; FETCH e', 0],
+  ['FETCH c; SELECT id FROM t WHERE id = 2; FETCH c', 0],
+  ['ROLLBACK TO SAVEPOINT a; RELEASE SAVEPOINT a', 0],
+  ['DISCARD ALL', 0],
+];
+
 const STATEMENTS = ['', '', 'a', 'b'];
 const PORTALS = ['', '', '', 'p'];
 
-/** `countMax` steps at most. */
-export function randomConversation(seed: number, countMax: number): RandomStep[] {
+/** `countMax` steps at most, of the given statements; those about blocks mostly one by one. */
+export function randomConversation(seed: number, countMax: number, texts = TEXTS): RandomStep[] {
   const random = seeded(seed);
   const below = (limit: number): number => Math.floor(random() * limit);
   const of = <T>(list: readonly T[]): T => list[below(list.length)] as T;
@@ -133,7 +188,7 @@ export function randomConversation(seed: number, countMax: number): RandomStep[]
       case 0:
       case 1: {
         // What a client usually does.
-        const [sql, count] = of(TEXTS);
+        const [sql, count] = of(texts);
         parameters.set(name, count);
         const values = Array.from({ length: count }, () => String(1 + below(9)));
         return [
@@ -145,7 +200,7 @@ export function randomConversation(seed: number, countMax: number): RandomStep[]
       }
       case 2:
       case 3: {
-        const [sql, count] = of(TEXTS);
+        const [sql, count] = of(texts);
         parameters.set(name, count);
         return [said(`parse ${name}: ${sql}`, parse(name, sql))];
       }
@@ -175,8 +230,8 @@ export function randomConversation(seed: number, countMax: number): RandomStep[]
     }
   };
   return Array.from({ length: 1 + below(countMax) }, (): RandomStep => {
-    if (below(5) === 0) {
-      const [sql, count] = of(TEXTS);
+    if (below(5) === 0 || (texts === BLOCK_TEXTS && below(3) > 0)) {
+      const [sql, count] = of(texts);
       const text = count === 0 ? sql : sql.replace('$1', String(1 + below(9)));
       return [said(`query ${text}`, query(text))];
     }

@@ -15,6 +15,7 @@ import { createCrypto } from '../src/runtime/crypto.ts';
 import type { ChecksumReport } from '../src/contracts/health.ts';
 import { Catalogue } from '../src/replica/catalogue.ts';
 import { ReplicaLoader } from '../src/replica/loader.ts';
+import { ReplicaWriter } from '../src/replica/writer.ts';
 import { nodeDisk } from '../src/runtime/disk.ts';
 import { bunHttp } from '../src/runtime/http.ts';
 import { zstdPacker } from '../src/runtime/pack.ts';
@@ -109,6 +110,8 @@ export async function copyReplica(postgres: TestPostgres, path: string, database
     sink.finish();
   }
   loader.finish({ epoch: { systemId: '1', timeline: 1 }, lsn });
+  // As the applier would find it: from then on it is known where each table changed last.
+  ReplicaWriter.open(path, { synchronous: 'off' }).close();
   return lsn;
 }
 

@@ -7,6 +7,7 @@ import { startPostgres, type TestPostgres } from '../../test/harness.ts';
 import {
   bind,
   closePortal,
+  closeStatement,
   describePortal,
   describeStatement,
   execute,
@@ -543,6 +544,50 @@ describe('PREPARE', () => {
         'ROLLBACK',
         'EXECUTE one(4)',
       ),
+    );
+  });
+});
+
+describe('what random conversations differed in', () => {
+  test('an EXECUTE that the core has to run knows what was prepared here', async () => {
+    await check(
+      1,
+      [query('PREPARE q AS SELECT id, body FROM t WHERE id = $1')],
+      [parse('b', 'EXECUTE q(1 + 1)'), bind('', 'b'), execute(''), sync()],
+    );
+  });
+
+  test('what fails in a block that has failed here stays here', async () => {
+    await check(
+      2,
+      [query("INSERT INTO w VALUES (6, 'x')")],
+      [query('START TRANSACTION READ ONLY')],
+      [query('ROLLBACK TO nowhere')],
+      [bind('', 'neither'), sync()],
+      [closeStatement('nor this'), sync()],
+      [query('ROLLBACK')],
+      [query('DELETE FROM w')],
+    );
+  });
+
+  test('a batch that fails takes its WITH HOLD cursor with it, one that succeeds keeps it', async () => {
+    const held = 'DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT id FROM t WHERE id < 4 ORDER BY id';
+    await check(
+      0,
+      [parse('', held), bind('', ''), execute(''), bind('', 'nope'), sync()],
+      [parse('', held), bind('', ''), execute(''), sync()],
+      [query('FETCH ALL FROM c')],
+      [query('CLOSE c')],
+    );
+  });
+
+  test('several statements in one Parse', async () => {
+    await check(
+      0,
+      [query('BEGIN')],
+      [query('SAVEPOINT a')],
+      [query('FETCH nope')],
+      [parse('', 'SELECT 1; SELECT 2'), sync()],
     );
   });
 });

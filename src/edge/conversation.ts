@@ -217,7 +217,8 @@ export class Conversation {
     const transaction = this.transaction;
     if (result.status === 'I') {
       if (transaction.where !== 'none') this.settings.end(result.tag === 'COMMIT');
-      if (transaction.where !== 'none' || !this.cursors.isEmpty) this.blockEnded(result.tag === 'COMMIT');
+      const committed = transaction.where === 'none' ? !result.failed : result.tag === 'COMMIT';
+      if (transaction.where !== 'none' || !this.cursors.isEmpty) this.blockEnded(committed);
       return;
     }
     if (transaction.where === 'none') this.settings.begin();

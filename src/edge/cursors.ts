@@ -63,6 +63,12 @@ export class Cursors {
     return this.#cursors === null || this.#cursors.size === 0;
   }
 
+  /** Some were declared by the transaction that is open, or by the batch. */
+  get hasUncommitted(): boolean {
+    for (const cursor of this.#cursors?.values() ?? []) if (!cursor.isCommitted) return true;
+    return false;
+  }
+
   /** A FETCH waits for rows. */
   get isRunning(): boolean {
     return this.#running !== null;
@@ -120,8 +126,8 @@ export class Cursors {
     });
     session.countLocal(rows instanceof MemoryRows ? ANSWERED_FAST : ANSWERED_SLOW, plan);
     writeCommandComplete(session.out, 'DECLARE CURSOR');
-    // Outside a block it is a transaction of its own.
-    if (!isInBlock) await this.endTransaction(true);
+    // Outside a block it is a transaction of its own; a batch of the extended protocol ends with its Sync.
+    if (!isInBlock && options.formats === undefined) await this.endTransaction(true);
     return 'done';
   }
 

@@ -113,7 +113,7 @@ export class ExtendedQuery {
     const statement = this.#session.prepared.statement(message.statement);
     if (statement === undefined) {
       // It may be one that SQL's PREPARE made at the core.
-      if (this.#session.isBound || (this.#session.forward.open && message.statement !== ''))
+      if (this.#session.isBound || (this.#mayBePrepared && message.statement !== ''))
         return this.#bindUpstream(null, message, frame);
       return this.#session.failed(unknownStatement(message.statement));
     }
@@ -168,10 +168,26 @@ export class ExtendedQuery {
     return this.#session.own.executable(plan.statement);
   }
 
+  /** The core may know a name that is not known here, by SQL's PREPARE; of a block that failed here it knows nothing. */
+  get #mayBePrepared(): boolean {
+    const { forward, transaction } = this.#session;
+    return forward.open && !(transaction.where === 'local' && transaction.failed);
+  }
+
+  /** Makes a statement known to the core, and with an EXECUTE the one that it names. */
+  #parseUpstream(statement: PreparedStatement): void {
+    const { plan } = statement.stamp.planned;
+    if (plan.kind === 'session' && plan.statement.type === 'execute') {
+      const named = this.#session.prepared.statement(plan.statement.name);
+      if (named !== undefined) this.#segment.parse(named);
+    }
+    this.#segment.parse(statement);
+  }
+
   #bindUpstream(statement: PreparedStatement | null, message: BindMessage, frame: Frame): Wait {
     return this.#segment.run(
       () => {
-        if (statement !== null) this.#segment.parse(statement);
+        if (statement !== null) this.#parseUpstream(statement);
         const portal = newPortal(statement, message, frame, null);
         portal.upstream = true;
         this.#session.prepared.openPortal(message.portal, portal);
@@ -204,7 +220,7 @@ export class ExtendedQuery {
   #describeStatement(name: string, frame: Frame): Wait {
     const statement = this.#session.prepared.statement(name);
     if (statement === undefined) {
-      if (this.#session.isBound || (this.#session.forward.open && name !== '')) return this.#segment.counted(frame);
+      if (this.#session.isBound || (this.#mayBePrepared && name !== '')) return this.#segment.counted(frame);
       return this.#session.failed(unknownStatement(name));
     }
     const changed = this.#session.isBound ? null : this.#session.renew(statement);
@@ -366,7 +382,7 @@ export class ExtendedQuery {
   #moveUpstream(portal: Portal, frame: Frame, reason: Reason): Wait {
     const because = why(reason);
     return this.#segment.run(() => {
-      this.#segment.parse(portal.statement as PreparedStatement);
+      this.#parseUpstream(portal.statement as PreparedStatement);
       portal.upstream = true;
       this.#session.forward.upstream.sendBind(portal.bindFrame.bytes, false);
       this.#session.forward.upstream.sendCounted(frame.bytes);
@@ -416,7 +432,13 @@ export class ExtendedQuery {
       closing = statement ?? null;
       this.#session.prepared.forget(name);
     }
-    if ((upstream && this.#session.forward.open) || this.#segment.isOpen) return this.#segment.close(frame, closing);
+    const { transaction, forward } = this.#session;
+    if (upstream && transaction.where === 'local' && !this.#segment.isOpen) {
+      // The block need not go to the core for that.
+      forward.deallocateLater(name);
+    } else if ((upstream && forward.open) || this.#segment.isOpen) {
+      return this.#segment.close(frame, closing);
+    }
     writeCloseComplete(this.#session.out);
     return undefined;
   }

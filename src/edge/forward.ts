@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ReplicaFeed } from '../contracts/replica-feed.ts';
+import { quoteAlways } from '../pg/identifier.ts';
 import { formatLsn, type Lsn, LSN_ZERO, parseLsn, type Position } from '../pg/lsn.ts';
 import type { ErrorFields } from '../wire/backend.ts';
 import { coreAwayFault } from './faults.ts';
@@ -124,6 +125,7 @@ export class Forwarder implements PoolMember {
   #isMonotonic = false;
   /** For this position the wait was already in vain: later statements do not wait again. */
   #waitedFor: Lsn = LSN_ZERO;
+  readonly #deallocating: string[] = [];
   #ended = false;
   #stopWaiting: (() => void) | null = null;
   #isCancelled = false;
@@ -155,6 +157,11 @@ export class Forwarder implements PoolMember {
     if (this.#probing !== null) await this.#probing;
     const upstream = this.#upstream ?? (await this.#open());
     if (upstream.status === 'I') {
+      for (const name of this.#deallocating.splice(0)) {
+        // That it is not there is no error of the client's.
+        await upstream.exec(`DEALLOCATE ${quoteAlways(name)}`);
+        this.#events.unnamedGone();
+      }
       // An implicit transaction cannot be begun there: its SETs are told at once, and taken back if it fails.
       const sql = this.#settings.catchUpSql(transaction.where === 'none');
       if (sql !== null) await this.#execOrThrow(upstream, sql);
@@ -227,6 +234,11 @@ export class Forwarder implements PoolMember {
     if (error === null) return rows[0]?.[0] === 't';
     await upstream.exec(end as string);
     throw faultOf(error);
+  }
+
+  /** A prepared statement that the core has is to go before anything else runs there. */
+  deallocateLater(name: string): void {
+    this.#deallocating.push(name);
   }
 
   /** A block begins at the core, with nothing before it in its batch. */
@@ -447,6 +459,7 @@ export class Forwarder implements PoolMember {
         if (this.#upstream !== upstream) return;
         const held = this.#held ?? (this.#mayHaveTables ? 'unknown' : null);
         this.#upstream = null;
+        this.#deallocating.length = 0;
         this.#held = null;
         this.#mayKeep = false;
         this.#mayHaveTables = false;

@@ -7,6 +7,7 @@ import { encodeFrontend } from '../wire/frontend.ts';
 import type { Frame } from './client-frames.ts';
 import type { Conversation, Wait } from './conversation.ts';
 import type { CopyIn } from './copy-in.ts';
+import { ABORTED } from './own-statements.ts';
 import type { PreparedStatement } from './prepared.ts';
 import type { SessionStatement } from './sql/plan.ts';
 import { UpstreamLost } from './upstream.ts';
@@ -100,14 +101,25 @@ export class Segment {
 
   sync(frame: Frame): Wait {
     if (this.isOpen) return this.#syncUpstream(frame);
-    this.#session.endImplicit(!this.#session.skipUntilSync);
+    const { cursors, transaction } = this.#session;
+    const committed = !this.#session.skipUntilSync;
+    this.#session.endImplicit(committed);
     this.#session.skipUntilSync = false;
-    if (this.#session.transaction.where === 'none') this.#session.prepared.dropPortals();
-    return this.#session.writeReady();
+    if (transaction.where !== 'none') return this.#session.writeReady();
+    this.#session.prepared.dropPortals();
+    if (!cursors.hasUncommitted) return this.#session.writeReady();
+    return cursors.endTransaction(committed).then((error) => {
+      if (error !== null) this.#session.fail(error);
+      this.#session.skipUntilSync = false;
+      this.#session.writeReady();
+    });
   }
 
   /** Runs `send` with the connection to the core ready for this segment. `known`: what to say when the core is away. */
   run(send: () => void, because: Why | null, known: ErrorFields | null = null): Wait {
+    const { transaction } = this.#session;
+    // It failed here, and the core knows nothing of it.
+    if (transaction.where === 'local' && transaction.failed) return this.#session.failed(ABORTED);
     if (!this.isOpen) {
       this.#session.server.flush();
       return this.#enter(send, because, known);

@@ -121,7 +121,10 @@ export class Planner {
     const only = parsed.statements[0];
     if (only === undefined) return { plan: { kind: 'empty' }, literals: [] };
     if (parsed.statements.length > 1) {
-      return { plan: forward('syntax-error', 'several statements in one prepared statement'), literals: [] };
+      return {
+        plan: forward('syntax-error', 'cannot insert multiple commands into a prepared statement'),
+        literals: [],
+      };
     }
     const { plan, baked } = this.#plan(only, {
       text,
