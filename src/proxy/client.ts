@@ -880,10 +880,10 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
 
   #guardSequences(server: ServerConnection, scan: Scan): void {
     if (this.#keepsSequences || (scan.effects & EFFECT.sequences) === 0) return;
-    server.owner.keepsSequences = true;
     // Behind a statement of the same transaction that may have called nextval it is that one's value.
     const behind = this.#begun > 1 || (this.#begun === 1 && !NO_NEXTVAL.test(this.lastText));
     if (behind && server.status !== STATUS_IDLE) return;
+    server.owner.keepsSequences = true;
     this.#keepSequences(server);
   }
 
