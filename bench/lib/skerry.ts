@@ -64,6 +64,8 @@ export async function startWorld(
     readonly fill: (writer: PgConnection) => Promise<void>;
     /** For benches of forwarding; else none, see below. */
     readonly forwardConnections?: number;
+    /** More options of edge `index`. */
+    readonly edgeSettings?: (index: number) => object;
   },
 ): Promise<World> {
   await using stack = new AsyncDisposableStack();
@@ -108,6 +110,7 @@ export async function startWorld(
         client_auth: 'trust-loopback',
         // An edge that may ask the core would answer before it has the rows, and the figure would be the core's.
         forward_connections_max: options.forwardConnections ?? 0,
+        ...options.edgeSettings?.(edges.length),
       },
     );
     edges.push(edge);
