@@ -60,19 +60,28 @@ export const forwarding: Bench = {
     }
     const after = await edge.status();
     const forwarded = (after?.answered.forwarded ?? 0) - (before?.answered.forwarded ?? 0);
+    const cpuMicroseconds = ((cpuSeconds(edge.pid) - cpuBefore) * 1e6) / forwarded;
     context.note(
-      `the edge used ${(((cpuSeconds(edge.pid) - cpuBefore) * 1e6) / forwarded).toFixed(1)} us of CPU for each of ${forwarded} forwarded statements; ` +
-        `directly one took ${median(direct.simple).toFixed(0)} us (simple), ${median(direct.prepared).toFixed(0)} us (prepared); ` +
-        `${rounds} rounds of ${seconds} s for each side and mode in turns, median of the differences`,
+      `directly one took ${median(direct.simple).toFixed(0)} us (simple), ${median(direct.prepared).toFixed(0)} us (prepared); ` +
+        `${forwarded} were forwarded; ${rounds} rounds of ${seconds} s for each side and mode in turns, median of the differences; ` +
+        'on a busy machine they measure its scheduler',
     );
-    return MODES.map(
-      (mode): Figure => ({
-        name: `forwarding overhead, ${mode}`,
+    return [
+      ...MODES.map(
+        (mode): Figure => ({
+          name: `forwarding overhead, ${mode}`,
+          unit: 'µs',
+          measured: median(overheads[mode]),
+          baseline: { name: 'bare Bun forwarder', value: median(floors[mode]) },
+          target: { kind: 'at-most', value: OVERHEAD_MICROSECONDS_MAX },
+        }),
+      ),
+      {
+        name: 'CPU of the edge for each',
         unit: 'µs',
-        measured: median(overheads[mode]),
-        baseline: { name: 'bare Bun forwarder', value: median(floors[mode]) },
+        measured: cpuMicroseconds,
         target: { kind: 'at-most', value: OVERHEAD_MICROSECONDS_MAX },
-      }),
-    );
+      },
+    ];
   },
 };

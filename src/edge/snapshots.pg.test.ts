@@ -223,9 +223,16 @@ describe('bounds', () => {
   test('INVARIANT_I8: cursors that others wait for lie in files, which have a bound', async () => {
     await postgres.sql('CREATE TABLE long (id int PRIMARY KEY, t text)');
     await commit(`INSERT INTO long SELECT i, repeat('x', 1000) FROM generate_series(1, 5000) i`);
+    // A new table is the core's until the edge has asked whether its role may read it.
+    const knows = (client: Client): Promise<true> =>
+      waitFor('the edge to know the table', async () => {
+        await client.ask('SELECT t FROM long WHERE id = 1');
+        return (await client.by()) === 'local';
+      });
     const cursor = 'BEGIN; DECLARE c SCROLL CURSOR FOR SELECT t FROM long WHERE id > 0 ORDER BY id';
     await withEdge({ slowLanesMax: 1 }, async (one) => {
       await using first = await connect(one);
+      await knows(first);
       await using second = await connect(one);
       await first.ask(cursor);
       await second.ask(cursor);
@@ -238,6 +245,7 @@ describe('bounds', () => {
     });
     await withEdge({ cursorBytesMax: 1_000_000 }, async (one) => {
       await using client = await connect(one);
+      await knows(client);
       await client.ask(cursor);
       expect(await client.fail('FETCH ALL FROM c')).toBe('53400');
       await client.ask('ROLLBACK');
