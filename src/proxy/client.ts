@@ -517,6 +517,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
     if (this.permit !== null) this.host.rested(this);
     this.state = 'ready';
     this.#refuse(fault);
+    // A connection that it only had at hand (pinned ones stay) is somebody else's turn.
+    if (this.server?.quiet === true) this.serverQuiet();
     this.#resumeInput();
   }
 

@@ -175,6 +175,21 @@ test('a transaction is not stopped in its middle, and holds its place while its 
   expect((await waits).rows).toEqual([{ x: 2 }]);
 });
 
+test('a pinned client waits for its turn like others, and gives it back at rest', async () => {
+  await using proxy = await tenantsProxy({ rules: [rule('a', { poolSize: 1 })] }, { queryWaitTimeoutMs: 20_000 });
+  await using pinned = await connect(proxy, 'a');
+  await using other = await connect(proxy, 'a');
+  await pinned.query('select pg_advisory_lock(1)');
+  expect(await shown(proxy, 'a')).toMatchObject({ in_flight: 0 });
+  const sleeps = other.query('select pg_sleep(60)').catch(() => {});
+  await waitFor('the other is at work', async () => (await sleeping('a')) === 1);
+  const waits = pinned.query('select pg_advisory_unlock(1) as ok');
+  await waitFor('the pinned one waits', async () => (await shown(proxy, 'a'))['queue'] === 1);
+  await endAll([sleeps], 1);
+  expect((await waits).rows).toEqual([{ ok: true }]);
+  expect(await shown(proxy, 'a')).toMatchObject({ in_flight: 0, queue: 0 });
+});
+
 test('the budget of a server: full with one tenant’s statements, another gets the slot for newcomers at once', async () => {
   await using proxy = await tenantsProxy({ serverBudget: 5 });
   const flood = await connectMany(proxy, 'a', 10);

@@ -262,6 +262,24 @@ describe('bounds', () => {
     expect(running()).toBe(13);
   });
 
+  test('nothing ends while others wait: one more after a second, since it may be the one that the others wait for', () => {
+    const { tenants, clock } = world();
+    const tenant = tenants.of('d', 'u', '');
+    tenant.uses('pool', () => 40);
+    const lane = tenants.lane(tenant, tenants.backend('b'));
+    const clients = Array.from({ length: 25 }, () => new Client(lane));
+    for (const client of clients) client.ask(0);
+    const running = (): number => clients.filter((one) => one.state === 'running').length;
+    expect(running()).toBe(20);
+    for (let now = 333; now < 4_000; now += 333) {
+      clock.runUntil(now);
+      tenants.tick(now);
+    }
+    expect(running()).toBe(23);
+    expect(lane.reason).toContain('nothing has ended');
+    expect(tenants.history.map((one) => one.to)).toEqual([21, 22, 23]);
+  });
+
   test('there are never more than TENANTS_MAX: idle ones go, then newcomers share one', () => {
     const { tenants } = world();
     for (let index = 0; index < TENANTS_MAX; index += 1) tenants.of('d', `u${index}`, '').clients = 1;
