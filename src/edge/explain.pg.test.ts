@@ -76,3 +76,17 @@ test('GET /explain says the same to programs', async () => {
   expect(await ask('SET work_mem = 1')).toMatchObject({ answered: 'session' });
   expect((await fetch(`http://127.0.0.1:${edge.httpPort}/explain`)).status).toBe(400);
 });
+
+test('postgres_fdw plans by the estimates of the core', async () => {
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port: edge.port,
+    user: postgres.user,
+    database: postgres.database,
+    application_name: 'postgres_fdw',
+  });
+  await client.connect();
+  const { rows } = await client.query({ text: 'EXPLAIN SELECT body FROM t WHERE id = 3', rowMode: 'array' });
+  await client.end();
+  expect(String(rows[0])).toMatch(/^Index Scan using t_pkey/);
+});

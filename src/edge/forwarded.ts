@@ -11,7 +11,7 @@ import { errorFields, isCoreAway } from './faults.ts';
 import type { Step } from './own-statements.ts';
 import type { SessionPlan, SessionStatement } from './sql/plan.ts';
 import type { RelayResult } from './upstream.ts';
-import { forwardError, isChangingSession, type Why } from './why.ts';
+import { forwardError, isChangingSession, isForeignServer, type Why } from './why.ts';
 
 export interface FrameOptions {
   /** What to say when the core is away. */
@@ -62,6 +62,8 @@ export class ForwardedQueries {
   #tellWhy({ notice }: Why): void {
     const { out, settings } = this.#session;
     if (notice === undefined || isQuiet(settings.get('client_min_messages') ?? 'notice')) return;
+    // It asks for estimates before most of its queries, and would pass each notice on.
+    if (isForeignServer(settings)) return;
     writeNotice(out, errorFields('00000', notice, { severity: 'NOTICE' }));
   }
 

@@ -8,7 +8,7 @@ import { type BoundValues, PreparedPlan } from './local.ts';
 import type { Step } from './own-statements.ts';
 import type { AnsweredBy } from './show.ts';
 import type { LocalPlan } from './sql/plan.ts';
-import type { Reason } from './why.ts';
+import { isForeignServer, type Reason } from './why.ts';
 
 export const ANSWERED_FAST: AnsweredBy = { by: 'local', reason: 'index lookup in the replica' };
 export const ANSWERED_SLOW: AnsweredBy = { by: 'local', reason: 'scan of the replica in a child process' };
@@ -25,6 +25,7 @@ export class LocalAnswers {
     const { transaction } = this.#session;
     if (transaction.where === 'upstream') return 'transaction';
     if (this.#session.settings.isPeculiar) return 'peculiar';
+    if (plan.tag === 'EXPLAIN' && isForeignServer(this.#session.settings)) return 'estimate';
     if (!this.#session.deps.mayRead(plan)) return 'privilege';
     if (this.#session.deps.isHidden(plan, this.#session.settings.planning.searchPath)) return 'hidden';
     // Its own writes and its age were looked at when the snapshot was taken.

@@ -29,6 +29,7 @@ const REASONS = {
   listen: 'the session listens at the core',
   encoding: 'the session uses an encoding other than UTF8',
   unknown: 'the session is in a state that only the core knows',
+  estimate: "postgres_fdw plans by the core's estimates",
   peculiar: 'a setting of the session changes what statements mean',
   setting: 'a setting of the session changes how the answer is printed',
   'parameter-value': 'Postgres has to judge one of the values',
@@ -147,4 +148,9 @@ export function isAlwaysOwn({ plan }: Planned): boolean {
   const { statement } = plan;
   if (statement.type === 'show' || statement.type === 'set') return isOwnSetting(statement.name);
   return statement.type === 'reset' && statement.name !== null && isOwnSetting(statement.name);
+}
+
+/** Whether the client is postgres_fdw: it plans by what EXPLAIN tells it, and is told what the core says. */
+export function isForeignServer(settings: { get(name: string): string | undefined }): boolean {
+  return settings.get('application_name')?.startsWith('postgres_fdw') === true;
 }
