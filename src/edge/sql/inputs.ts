@@ -231,5 +231,8 @@ function array(elementOid: number, text: string, printOther: PrintOther): string
   if (value.elements.length === 0 && tight !== '{}') return undefined;
   // Quotes with blanks around them are for the core.
   if (/["\\]/.test(text) && /(?:[{,]\s|\s[},])/.test(text.replace(/"(?:[^"\\]|\\.)*"/g, '""'))) return undefined;
-  return formatArray({ dimensions: value.dimensions, elements });
+  const printed = formatArray({ dimensions: value.dimensions, elements });
+  // Bounds that say something else than the elements are an error.
+  if (tight.startsWith('[') && printed.split('=', 1)[0] !== tight.split('=', 1)[0]) return undefined;
+  return printed;
 }
