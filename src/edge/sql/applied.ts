@@ -12,6 +12,7 @@ import {
   mergeCollations,
   requireC,
   requireDeterministic,
+  isFoldable,
 } from './expression.ts';
 import { argumentSql, decoderOf, encoderOf, printedSql, storedSql } from './forms.ts';
 import { Forward } from './forward.ts';
@@ -134,7 +135,7 @@ function raising(
   }
   const isConstant = operands.every((operand) => operand.relations.size === 0 && !operand.hasAggregate);
   const folded = isConstant ? fold(proof, operands, signature, resultOid, draft) : null;
-  if (folded === null) draft.raise(isConstant, `${proof.of} may fail`);
+  if (folded === null) draft.raise(isFoldable(operands), `${proof.of} may fail`);
   return folded;
 }
 

@@ -3,7 +3,7 @@
 import { OID } from '../../pg/oid.ts';
 import { coerce } from './coerce.ts';
 import { constantOf, untypedTo } from './constants.ts';
-import { type Constant, type Expression, type Term, derived, isUntyped } from './expression.ts';
+import { type Constant, type Expression, type Term, derived, isUntyped, isFoldable } from './expression.ts';
 import { Forward } from './forward.ts';
 import { scaledArithmetic } from './scaled.ts';
 import type { Translation } from './translation.ts';
@@ -59,8 +59,7 @@ function numericArithmetic(t: Translation, name: string, left: Expression, right
   const divisor = right.constant;
   const isDivisorSafe = divisor !== null && /[1-9]/.test(t.draft.bake(divisor));
   const isSafe = ((name !== '/' && name !== '%') || isDivisorSafe) && isSmall(left) && isSmall(right);
-  const isConstant = [left, right].every((side) => side.relations.size === 0 && !side.hasAggregate);
-  if (!isSafe) t.draft.raise(isConstant, 'arithmetic that may fail');
+  if (!isSafe) t.draft.raise(isFoldable([left, right]), 'arithmetic that may fail');
   const a = coerce(left, OID.numeric, t.draft);
   const b = coerce(right, OID.numeric, t.draft);
   // NaN and infinities are left to the core.
@@ -92,8 +91,7 @@ export function checked(
 ): Expression {
   // Elsewhere it depends on the plan for which rows an expression is computed, and so which rows may fail.
   // And constants Postgres computes even if there is no row.
-  const isConstant = parts.every((part) => part.relations.size === 0 && !part.hasAggregate);
-  t.draft.raise(isConstant, 'arithmetic that may overflow');
+  t.draft.raise(isFoldable(parts), 'arithmetic that may overflow');
   const facts = t.draft.facts(typeOid);
   return derived(facts, parts, () => {
     const sql = value();

@@ -12,7 +12,7 @@ import type { Translation } from './translation.ts';
 export function coalesce(t: Translation, fields: Fields, scope: Scope): Expression {
   const terms = list(fields['args']).map((each) => t.term(each, scope));
   const results = common(t, terms);
-  return oneOf(
+  const made = oneOf(
     t,
     results,
     () => (results.length === 1 ? '' : `coalesce(${results.map((each) => each.value()).join(', ')})`),
@@ -21,6 +21,11 @@ export function coalesce(t: Translation, fields: Fields, scope: Scope): Expressi
       typmod: commonTypmod(results, !results.every(isUnfoldable)),
     },
   );
+  return isConstant(results[0] as Expression) ? { ...made, mayFold: true } : made;
+}
+
+function isConstant({ relations, hasAggregate }: Expression): boolean {
+  return relations.size === 0 && !hasAggregate;
 }
 
 /** A CaseExpr node. */
@@ -50,6 +55,7 @@ export function caseOf(t: Translation, fields: Fields, scope: Scope): Expression
       collation: merged.collation,
       key: merged.key,
     }),
+    ...(conditions.some(isConstant) ? { mayFold: true } : {}),
   };
 }
 

@@ -3,7 +3,7 @@
 import { builtinType, OID } from '../../pg/oid.ts';
 import { applyRow } from './applied.ts';
 import { constantOf, typeCollation, untypedTo } from './constants.ts';
-import { type Draft, type Expression, derived, isUntyped, type Term } from './expression.ts';
+import { type Draft, type Expression, derived, isUntyped, type Term, isFoldable } from './expression.ts';
 import { Forward } from './forward.ts';
 import { fitNum, formatNum, parseNum } from './decimal.ts';
 import { printedSql } from './forms.ts';
@@ -104,7 +104,7 @@ export function cast(term: Term, typeOid: number, typmod: number, draft: Draft):
 function readingCast(term: Expression, typeOid: number, draft: Draft): Expression {
   const facts = draft.facts(typeOid);
   if (facts.family === 'enum') throw new Forward('unproven-cast', 'a text as an enum');
-  draft.raise(term.relations.size === 0, 'a text that may not be of the type');
+  draft.raise(isFoldable([term]), 'a text that may not be of the type');
   draft.needs |= facts.textNeeds;
   return derived(facts, [term], () => `skerry_read(${typeOid}, ${term.value()})`, { nullable: term.nullable });
 }
@@ -147,7 +147,7 @@ function modified(base: Expression, typmod: number, draft: Draft): Expression {
     case OID.numeric: {
       const precision = ((typmod - 4) >> 16) & 0xffff;
       const scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
-      if (base.constant === null) draft.raise(base.relations.size === 0, 'a number that may not fit');
+      if (base.constant === null) draft.raise(isFoldable([base]), 'a number that may not fit');
       if (base.constant !== null) {
         let text: string;
         try {

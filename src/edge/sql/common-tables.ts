@@ -112,7 +112,10 @@ function recursive(
   const outputs = outputsOf(before);
   const carried = carry(outputs, false);
   const columns = renamedColumns(carried.columns, columnNames).map(
-    ({ column, key }): CarriedColumn => ({ key, column: { ...column, notNull: false, tableOid: 0, attnum: 0 } }),
+    ({ column, key }): CarriedColumn => ({
+      key,
+      column: { ...column, notNull: false, tableOid: 0, attnum: 0, mayFold: false },
+    }),
   );
   const counters = startNodes(start).map(isSmallConstant);
   const tables = new Map(scope.subqueries).set(name, { sqlName, columns, refused: null, counters });

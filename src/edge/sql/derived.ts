@@ -1,6 +1,6 @@
 // A query in FROM: its outputs become columns that are called c0, c1 … in SQLite, with k0 … where a second form is carried.
 
-import type { Draft, Expression } from './expression.ts';
+import { type Draft, type Expression, isFoldable } from './expression.ts';
 import { Forward } from './forward.ts';
 import type { OutputColumn } from './query.ts';
 import type { Relation, RelationColumn } from './scope.ts';
@@ -86,6 +86,7 @@ function columnOf(name: string, expression: Expression): Omit<RelationColumn, 'v
     attnum: expression.isPlain ? (expression.column?.attnum ?? 0) : 0,
     notNull: !expression.nullable,
     isReplicated: true,
+    mayFold: isFoldable([expression]),
   };
 }
 

@@ -56,6 +56,8 @@ export interface Expression {
   readonly hasAggregate: boolean;
   /** A constant with a type of its own: its text may be coerced to another type. */
   readonly constant: Constant | null;
+  /** Postgres may find that it is a constant although it names columns: CASE WHEN true THEN 1 ELSE x END. */
+  readonly mayFold?: boolean;
   /** The value as a whole number of its smallest parts, where it is computed of such numbers: see scaled.ts. */
   readonly scaled?: Scaled;
   /** Boolean `a = b` (or a IN list of `count` constants): what the lane is decided by. */
@@ -299,6 +301,7 @@ export function derived(
     relations: operands.length === 0 ? NO_RELATIONS : new Set(operands.flatMap((operand) => [...operand.relations])),
     isUngrouped: operands.some((operand) => operand.isUngrouped),
     hasAggregate: operands.some((operand) => operand.hasAggregate),
+    ...(operands.some((operand) => operand.mayFold === true) ? { mayFold: true } : {}),
     constant: parts.constant ?? null,
     equality: parts.equality ?? null,
   };
@@ -373,4 +376,10 @@ export function requireC(collation: Collation | 'conflict' | null): void {
   if (collation === null) return;
   if (collation === 'conflict') throw new Forward('collation', 'the collation is ambiguous');
   if (!collation.isC) throw new Forward('collation', 'texts are ordered by a collation other than C');
+}
+
+/** Whether Postgres may compute something of these operands before it looks for rows, and have its errors then. */
+export function isFoldable(operands: readonly Expression[]): boolean {
+  if (operands.some((operand) => operand.mayFold === true)) return true;
+  return operands.every((operand) => operand.relations.size === 0 && !operand.hasAggregate);
 }

@@ -74,6 +74,7 @@ export function columnExpression(draft: Draft, relation: Relation, column: Relat
     hasAggregate: false,
     constant: null,
     equality: null,
+    ...(column.mayFold === true ? { mayFold: true } : {}),
   };
 }
 

@@ -28,6 +28,8 @@ export interface RelationColumn {
   readonly attnum: number;
   readonly notNull: boolean;
   readonly isReplicated: boolean;
+  /** What Postgres may see through: a constant of a query in FROM. */
+  readonly mayFold?: boolean;
   /** Set when it is what a join's alias calls something that is more than a column. */
   readonly expression?: Expression;
 }
