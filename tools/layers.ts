@@ -20,6 +20,7 @@ export const LAYERS: Record<string, readonly string[]> = {
   edge: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session', 'replica'],
   analytics: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session'],
   proxy: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session'],
+  cluster: ['base', 'pg', 'wire', 'contracts', 'observe', 'config', 'session'],
   // Composition: may see everything below, is seen by nothing.
   roles: ['*'],
   cli: ['*'],
