@@ -2,12 +2,15 @@
 // proxy's own limiter, and prints what came of them. The same seed gives the same run. Exit code 1 when a check fails.
 
 import { ALGORITHMS, type Algorithm } from '../src/proxy/limits/concurrency-limit.ts';
+import { clusterMain } from './cluster/main.ts';
 import { type Outcome, runScenario, SCENARIOS } from './scenarios.ts';
 
 const USAGE = `Usage: npm run sim -- [SCENARIO] [options]
 
 Scenarios (all of them when none is named):
 ${SCENARIOS.map((one) => `  ${one.name.padEnd(12)} ${one.help}`).join('\n')}
+
+  cluster      failover and switchover; \`npm run sim -- cluster --help\` has its options
 
 Options:
   --seed N             this seed only
@@ -16,6 +19,7 @@ Options:
   --reasons            every change of a limit, with its reason`;
 
 function main(words: readonly string[]): number {
+  if (words[0] === 'cluster') return clusterMain(words.slice(1));
   let scenarios = SCENARIOS;
   let seeds = [1, 2, 3, 4, 5];
   let algorithms: readonly Algorithm[] = ['vegas', 'gradient2'];
