@@ -12,9 +12,11 @@ export class Checkers {
   /** One writer per epoch, and none of an older one after a newer one has begun to write. */
   written(node: string, term: number, atMs: number): void {
     const writer = this.#writers.get(term);
-    if (writer !== undefined && writer !== node) this.#complain(atMs, `${writer} and ${node} both write in term ${term}`);
+    if (writer !== undefined && writer !== node)
+      this.#complain(atMs, `${writer} and ${node} both write in term ${term}`);
     this.#writers.set(term, node);
-    if (term < this.#termWritten) this.#complain(atMs, `${node} writes in term ${term} after term ${this.#termWritten} began`);
+    if (term < this.#termWritten)
+      this.#complain(atMs, `${node} writes in term ${term} after term ${this.#termWritten} began`);
     this.#termWritten = Math.max(term, this.#termWritten);
   }
 
@@ -28,19 +30,22 @@ export class Checkers {
   /** No acknowledged commit is missing. */
   complete(what: string, postgres: SimPostgres, atMs: number): void {
     const missing = this.#missing(postgres);
-    if (missing.length > 0) this.#complain(atMs, `${what} without ${missing.length} acknowledged commits (first: ${missing[0]})`);
+    if (missing.length > 0)
+      this.#complain(atMs, `${what} without ${missing.length} acknowledged commits (first: ${missing[0]})`);
   }
 
   /** A data folder is removed: another must have all that is acknowledged. */
   replaced(node: string, others: readonly SimPostgres[], atMs: number): void {
-    if (others.every((other) => this.#missing(other).length > 0)) this.#complain(atMs, `the last good copy, on ${node}, is removed`);
+    if (others.every((other) => this.#missing(other).length > 0))
+      this.#complain(atMs, `the last good copy, on ${node}, is removed`);
   }
 
   /** Postgres thought that a standby could follow: its log must be a part of the primary's. */
   followed(node: string, log: readonly Record[], source: readonly Record[], atMs: number): void {
     const last = log.at(-1);
     const same = source[log.length - 1];
-    if (last === undefined || (same !== undefined && same.commit === last.commit && same.timeline === last.timeline)) return;
+    if (last === undefined || (same !== undefined && same.commit === last.commit && same.timeline === last.timeline))
+      return;
     this.#complain(atMs, `${node} follows a log that is not its own at ${log.length}: silent corruption`);
   }
 

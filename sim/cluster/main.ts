@@ -47,7 +47,9 @@ export function clusterMain(words: readonly string[]): number {
     }
   }
   const runs = count * kinds.length;
-  console.log(`${runs} runs, ${terms} terms, ${commits} acknowledged commits, ${failures} runs are not as they must be`);
+  console.log(
+    `${runs} runs, ${terms} terms, ${commits} acknowledged commits, ${failures} runs are not as they must be`,
+  );
   return failures === 0 ? 0 : 1;
 }
 

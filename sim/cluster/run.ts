@@ -37,10 +37,10 @@ export function run(options: RunOptions): RunResult {
       // ANY 1 of 2, and 2 of 2.
       quorum: 1 + (seed % 5 === 0 ? 1 : 0),
     },
-    ...(options.bug === undefined ? {} : { bug: options.bug }),
   });
   const { clock, checkers } = world;
   runUntilWhole(world, FORMED_BY_MS, 'after the start');
+  world.bug = options.bug ?? null;
   const term = world.state().term;
   const began = clock.now();
   const injector = new Injector(world, kind);
@@ -53,8 +53,10 @@ export function run(options: RunOptions): RunResult {
   injector.heal();
   if (checkers.wrong.length === 0) runUntilWhole(world, WHOLE_WITHIN_MS, 'after everything healed');
   const primary = world.primary();
-  if (primary !== null && checkers.wrong.length === 0) checkers.complete('the cluster ends', primary.postgres, clock.now());
-  if (acknowledged === 0 && checkers.wrong.length === 0) checkers.wrong.push('no commit was acknowledged in the whole run');
+  if (primary !== null && checkers.wrong.length === 0)
+    checkers.complete('the cluster ends', primary.postgres, clock.now());
+  if (acknowledged === 0 && checkers.wrong.length === 0)
+    checkers.wrong.push('no commit was acknowledged in the whole run');
   return {
     wrong: checkers.wrong,
     history: world.history,
@@ -84,12 +86,14 @@ function runUntilWhole(world: World, withinMs: number, when: string): void {
 function whyNotWhole(world: World): string | null {
   const state = world.state();
   const primary = world.primary();
-  if (primary === null || primary.postgres.state !== 'primary') return `${state.primary ?? 'nobody'} is the primary and does not run`;
+  if (primary === null || primary.postgres.state !== 'primary')
+    return `${state.primary ?? 'nobody'} is the primary and does not run`;
   for (const node of world.nodes.values()) {
     if (node !== primary && (node.postgres.state !== 'standby' || node.postgres.following !== primary.name)) {
       return `${node.name} is ${node.postgres.state} of ${node.postgres.following ?? 'nobody'}`;
     }
-    if (node !== primary && node.postgres.timeline !== primary.postgres.timeline) return `${node.name} is on another timeline`;
+    if (node !== primary && node.postgres.timeline !== primary.postgres.timeline)
+      return `${node.name} is on another timeline`;
   }
   const wanted = Math.min(world.spec.syncMin, world.spec.nodes.length - 1);
   return state.published.names.length < wanted ? `${state.published.names.length} of ${wanted} may be promoted` : null;

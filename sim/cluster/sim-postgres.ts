@@ -25,6 +25,7 @@ export class SimPostgres {
   inForce: Quorum = NO_QUORUM;
   sinceLsn = 0;
   changedAtMs = 0;
+  receivedAtMs: number | null = null;
   readonly standbys = new Map<string, { flushed: number; seenAtMs: number }>();
   #waiting: { readonly lsn: number; readonly acknowledged: () => void }[] = [];
 
@@ -83,6 +84,7 @@ export class SimPostgres {
       timeline: this.timeline,
       flushedLsn: BigInt(this.end),
       following: this.following,
+      receivedAgoMs: this.receivedAtMs === null ? null : nowMs - this.receivedAtMs,
       fork: this.fork,
       inForce: isPrimary ? { quorum: this.inForce, sinceLsn: BigInt(this.sinceLsn) } : null,
       standbys: !isPrimary

@@ -1,7 +1,14 @@
 // A cluster in virtual time: the production decisions of `src/cluster`, driven by loops that stand for keepers, sentinels and proxies.
 // The store is the embedded store's own state machine behind a network; Postgres is a model. Everything follows from the seed.
 
-import { converge, FENCE_MARGIN_MS, type KeeperAction, type LocalFacts, mayPromise, writableUntilMs } from '../../src/cluster/converge.ts';
+import {
+  converge,
+  FENCE_MARGIN_MS,
+  type KeeperAction,
+  type LocalFacts,
+  mayPromise,
+  writableUntilMs,
+} from '../../src/cluster/converge.ts';
 import {
   type ClusterSpec,
   type ClusterState,
@@ -13,6 +20,7 @@ import {
   SPEC_DEFAULTS,
 } from '../../src/cluster/model.ts';
 import { isStateSound, type Plan, plan } from '../../src/cluster/plan.ts';
+import { quorum } from '../../src/cluster/quorum.ts';
 import { StoreCore } from '../../src/cluster/store/core.ts';
 import type { Entry } from '../../src/cluster/store/store.ts';
 import { SeededRandom, VirtualClock } from '../virtual-time.ts';
@@ -24,8 +32,7 @@ import { SimPostgres } from './sim-postgres.ts';
 export const BUGS = [
   'publish-before-postgres',
   'ignore-lease',
-  'elect-unsealed',
-  'next-timeline',
+  'elect-anybody',
   'break-promise',
   'keep-writing',
   'follow-anything',
@@ -36,11 +43,12 @@ export interface WorldOptions {
   readonly seed: number;
   readonly nodes: number;
   readonly spec?: Partial<ClusterSpec>;
-  readonly bug?: Bug;
 }
 
 const STORE = 'store';
 const CALL_TIMEOUT_MS = 1000;
+/** Silence that the bug `ignore-lease` takes for death. */
+const IMPATIENT_MS = 1200;
 /** Wall time is far from zero, as it is outside. */
 const WALL_EPOCH_MS = 1_700_000_000_000;
 
@@ -52,7 +60,8 @@ export class World {
   readonly history: string[] = [];
   readonly spec: ClusterSpec;
   readonly nodes = new Map<string, Node>();
-  readonly bug: Bug | null;
+  /** Planted once the cluster has formed. */
+  bug: Bug | null = null;
   /** Virtual proxies ack pauses, unless told otherwise. */
   isStoreUp = true;
   wallShiftMs = 0;
@@ -62,7 +71,6 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.random = new SeededRandom(options.seed);
-    this.bug = options.bug ?? null;
     this.network = new SimNetwork(this.clock, this.random);
     const names = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
     this.spec = { ...SPEC_DEFAULTS, nodes: names, dampingMs: 10_000, ...options.spec };
@@ -135,7 +143,8 @@ export class World {
   #clientWrites(client: number): void {
     if (!this.#isWriting) return;
     const names = this.spec.nodes;
-    const target = client === 0 ? this.primary() : this.nodes.get(names[Math.floor(this.random.float() * names.length)] ?? '');
+    const target =
+      client === 0 ? this.primary() : this.nodes.get(names[Math.floor(this.random.float() * names.length)] ?? '');
     const switchover = this.state().switchover;
     if (client === 0 && switchover !== null && switchover.step !== 'checkpointing') return;
     if (target === null || target === undefined) return;
@@ -187,12 +196,30 @@ export class Node {
     const whenUp = (task: () => void) => (): void => {
       if (this.isOn && this.isKeeperOn && clock.now() >= this.stalledUntilMs) task();
     };
-    world.every(60, whenUp(() => this.#converge()));
-    world.every(world.spec.leaseMs / 6, whenUp(() => this.#renew()));
-    world.every(250, whenUp(() => this.#readState()));
-    world.every(300, whenUp(() => this.#writeFacts()));
-    world.every(500, whenUp(() => this.#ping()));
-    world.every(200, whenUp(() => this.#sentinel()));
+    world.every(
+      60,
+      whenUp(() => this.#converge()),
+    );
+    world.every(
+      world.spec.leaseMs / 6,
+      whenUp(() => this.#renew()),
+    );
+    world.every(
+      250,
+      whenUp(() => this.#readState()),
+    );
+    world.every(
+      300,
+      whenUp(() => this.#writeFacts()),
+    );
+    world.every(
+      500,
+      whenUp(() => this.#ping()),
+    );
+    world.every(
+      200,
+      whenUp(() => this.#sentinel()),
+    );
     world.every(40, () => this.#fencer());
     world.every(30, () => this.#stream());
   }
@@ -322,8 +349,7 @@ export class Node {
       case 'promote':
         this.#later(200, () => {
           if (postgres.state !== 'standby' || !this.#mayOpen()) return;
-          const timeline = this.#world.bug === 'next-timeline' ? postgres.timeline + 1 : action.timeline;
-          postgres.promote(timeline, action.quorum, this.now);
+          postgres.promote(action.timeline, action.quorum, this.now);
           this.#world.checkers.promoted(this.name, postgres, this.now);
         });
         return;
@@ -337,6 +363,7 @@ export class Node {
           if (postgres.state === 'primary') return;
           if (postgres.state !== 'standby') postgres.set('standby', this.now);
           postgres.following = action.node;
+          postgres.receivedAtMs = null;
         });
         return;
       case 'seal':
@@ -371,7 +398,12 @@ export class Node {
     for (const node of this.#world.nodes.values()) {
       const { postgres } = node;
       if (!node.isOn) continue;
-      if (postgres.state !== 'standby' || postgres.following !== this.name || postgres.timeline !== this.postgres.timeline) continue;
+      if (
+        postgres.state !== 'standby' ||
+        postgres.following !== this.name ||
+        postgres.timeline !== this.postgres.timeline
+      )
+        continue;
       if (this.#world.network.cut.has(`${this.name}>${node.name}`)) continue;
       this.#world.checkers.followed(node.name, postgres.log, this.postgres.log, this.now);
       postgres.log = [...this.postgres.log];
@@ -380,7 +412,12 @@ export class Node {
 
   #mayOpen(): boolean {
     const { state } = this.local();
-    return state?.primary === this.name && this.#leaseId !== null && this.#leaseTerm === state.term && this.now < this.#leaseUntilMs - FENCE_MARGIN_MS;
+    return (
+      state?.primary === this.name &&
+      this.#leaseId !== null &&
+      this.#leaseTerm === state.term &&
+      this.now < this.#leaseUntilMs - FENCE_MARGIN_MS
+    );
   }
 
   #acquire(term: number): void {
@@ -392,7 +429,10 @@ export class Node {
     this.#ask(
       (core) => {
         const lease = core.grantLease(spec.leaseMs, this.now);
-        const conditions = [{ key: 'state', revision }, ...(bug === 'ignore-lease' ? [] : [{ key: 'lease', revision: 0 }])];
+        const conditions = [
+          { key: 'state', revision },
+          ...(bug === 'ignore-lease' ? [] : [{ key: 'lease', revision: 0 }]),
+        ];
         const value = encodeDocument({ node: name, term });
         const written = core.write(conditions, [{ tag: 'put', key: 'lease', value, lease }]);
         if (written === null) core.revokeLease(lease);
@@ -427,7 +467,11 @@ export class Node {
     const lease = this.#leaseId;
     this.#leaseId = null;
     this.#leaseUntilMs = Number.NEGATIVE_INFINITY;
-    if (lease !== null) this.#ask((core) => (core.revokeLease(lease), true), () => {});
+    if (lease !== null)
+      this.#ask(
+        (core) => (core.revokeLease(lease), true),
+        () => {},
+      );
   }
 
   #askPromise(name: string): void {
@@ -464,10 +508,12 @@ export class Node {
   #replace(from: string): void {
     const source = this.#world.nodes.get(from);
     if (source === undefined) return;
-    if (this.postgres.state !== 'absent') this.postgres.set(this.postgres.state === 'unusable' ? 'unusable' : 'stopped', this.now);
+    if (this.postgres.state !== 'absent')
+      this.postgres.set(this.postgres.state === 'unusable' ? 'unusable' : 'stopped', this.now);
     this.#copying = true;
     this.#later(3000, () => {
-      const isCut = this.#world.network.cut.has(`${this.name}>${from}`) || this.#world.network.cut.has(`${from}>${this.name}`);
+      const isCut =
+        this.#world.network.cut.has(`${this.name}>${from}`) || this.#world.network.cut.has(`${from}>${this.name}`);
       if (!this.#copying || isCut || !source.isOn || source.postgres.state !== 'primary') return;
       const others = [...this.#world.nodes.values()].filter((one) => one !== this).map((one) => one.postgres);
       this.#world.checkers.replaced(this.name, others, this.now);
@@ -500,7 +546,7 @@ export class Node {
       node: this.name,
       sequence: this.#sequence,
       postgres,
-      sealedTerm: this.#world.bug === 'elect-unsealed' ? 1e9 : this.#sealedTerm,
+      sealedTerm: this.#sealedTerm,
       promise: this.#world.bug !== 'break-promise' && this.now < this.#promisedUntilMs ? this.#promise : null,
       reaches: Object.fromEntries(this.#reaches),
       diskFreeBytes: this.diskFreeBytes,
@@ -508,7 +554,10 @@ export class Node {
       checkpointedFor: this.#checkpointedFor,
     };
     const value = encodeDocument(facts);
-    this.#ask((core) => core.write([], [{ tag: 'put', key: `facts/${this.name}`, value }]), () => {});
+    this.#ask(
+      (core) => core.write([], [{ tag: 'put', key: `facts/${this.name}`, value }]),
+      () => {},
+    );
   }
 
   #ping(): void {
@@ -545,12 +594,19 @@ export class Node {
         if (!source.isOn) return null;
         const records = source.postgres.serve(this.name, timeline, end, this.now);
         if (records === null) return null;
-        return { records, timeline: source.postgres.timeline, history: source.postgres.history, log: source.postgres.log };
+        return {
+          records,
+          timeline: source.postgres.timeline,
+          history: source.postgres.history,
+          log: source.postgres.log,
+        };
       },
       (answer) => {
-        if (answer === null || postgres.following !== from || postgres.end !== end || postgres.timeline !== timeline) return;
+        if (answer === null || postgres.following !== from || postgres.end !== end || postgres.timeline !== timeline)
+          return;
         if (!this.isOn || postgres.state !== 'standby') return;
         this.#world.checkers.followed(this.name, postgres.log, answer.log, this.now);
+        postgres.receivedAtMs = this.now;
         postgres.log.push(...answer.records);
         postgres.timeline = answer.timeline;
         postgres.history = [...answer.history];
@@ -601,8 +657,10 @@ export class Node {
       this.#seen.set(name, { sequence: facts.sequence, atMs });
       nodes.set(name, { facts, ageMs: this.now - atMs });
     }
-    const lease = this.#world.bug === 'ignore-lease' ? undefined : entries.get('lease');
-    const leaseHolder = lease === undefined ? null : decodeDocument<{ node: string; term: number }>(lease.value);
+    const lease = entries.get('lease');
+    const held = lease === undefined ? null : decodeDocument<{ node: string; term: number }>(lease.value);
+    const isSilent = (nodes.get(held?.node ?? '')?.ageMs ?? 0) > IMPATIENT_MS;
+    const leaseHolder = this.#world.bug === 'ignore-lease' && isSilent ? null : held;
     if (leaseHolder !== null) this.#leaseFreeSinceMs = null;
     else this.#leaseFreeSinceMs ??= this.now;
     const state = decodeDocument<ClusterState>(entries.get('state')?.value ?? '{}');
@@ -622,7 +680,7 @@ export class Node {
     const leader = entries.get('sentinel');
     if (stateEntry === undefined || leader === undefined) return;
     const state = decodeDocument<ClusterState>(stateEntry.value);
-    const found = this.#withBug(plan(this.#world.spec, state, seen, { wallMs: this.#world.wall() }));
+    const found = this.#withBug(plan(this.#planSpec(), this.#believed(state), seen, { wallMs: this.#world.wall() }));
     const { next, sentence } = found;
     if (next === null) return;
     if (!isStateSound(next) && this.#world.bug === null) {
@@ -644,6 +702,16 @@ export class Node {
     );
   }
 
+  #planSpec(): ClusterSpec {
+    return this.#world.bug === 'ignore-lease' ? { ...this.#world.spec, silentMs: IMPATIENT_MS } : this.#world.spec;
+  }
+
+  #believed(state: ClusterState): ClusterState {
+    if (this.#world.bug !== 'elect-anybody' || state.published.count === 0) return state;
+    const others = this.#world.spec.nodes.filter((name) => name !== (state.primary ?? state.previous));
+    return { ...state, published: quorum(others, others.length) };
+  }
+
   #withBug(found: Plan): Plan {
     const { next } = found;
     if (next === null) return found;
@@ -651,10 +719,12 @@ export class Node {
       case 'publish-before-postgres':
         return { ...found, next: { ...next, published: next.primary === null ? next.published : next.wanted } };
       case 'follow-anything':
-        return { ...found, next: { ...next, forks: next.forks.map((fork) => ({ ...fork, forkLsn: fork.forkLsn + 1_000_000n })) } };
+        return {
+          ...found,
+          next: { ...next, forks: next.forks.map((fork) => ({ ...fork, forkLsn: fork.forkLsn + 1_000_000n })) },
+        };
       default:
         return found;
     }
   }
-
 }

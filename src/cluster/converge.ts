@@ -60,14 +60,19 @@ export function converge(spec: ClusterSpec, local: LocalFacts, nowMs: number): C
     const unsafe = whyFence(spec, local, nowMs);
     if (unsafe !== null) return { action: { tag: 'fence' }, sentence: unsafe };
   }
-  if (state === null) return nothing('the store was not reached since the start: what runs goes on, nothing is started');
+  if (state === null)
+    return nothing('the store was not reached since the start: what runs goes on, nothing is started');
   return state.primary === local.node ? asPrimary(spec, local, state, nowMs) : asOther(local, state, nowMs);
 }
 
 /** Until when this node may accept writes; a fencer outside the keeper's event loop holds this deadline. */
-export function writableUntilMs(spec: ClusterSpec, local: Omit<LocalFacts, 'postgres'> & { postgres: Pick<PostgresFacts, 'inForce'> }): number {
+export function writableUntilMs(
+  spec: ClusterSpec,
+  local: Omit<LocalFacts, 'postgres'> & { postgres: Pick<PostgresFacts, 'inForce'> },
+): number {
   const { state, lease } = local;
-  const leased = lease === null || (state !== null && lease.term !== state.term) ? Number.NEGATIVE_INFINITY : lease.untilMs;
+  const leased =
+    lease === null || (state !== null && lease.term !== state.term) ? Number.NEGATIVE_INFINITY : lease.untilMs;
   if (state === null || state.primary !== local.node) return leased;
   const voters = promiseVoters(spec, state, local.node, local.postgres.inForce?.quorum ?? null);
   const promised = Math.min(...voters.map((name) => local.promises.get(name) ?? Number.NEGATIVE_INFINITY));
@@ -94,7 +99,8 @@ export function mayPromise(local: LocalFacts, asked: { readonly node: string; re
   const { state, sealedTerm, postgres } = local;
   if (state === null) return 'the store was not reached since the start';
   if (sealedTerm > asked.term || state.term > asked.term) return `term ${Math.max(sealedTerm, state.term)} has begun`;
-  if (state.term < asked.term || state.primary !== asked.node) return `${asked.node} is not known here as the primary of term ${asked.term}`;
+  if (state.term < asked.term || state.primary !== asked.node)
+    return `${asked.node} is not known here as the primary of term ${asked.term}`;
   if (postgres.state === 'primary') return 'this node runs a primary itself';
   return null;
 }
@@ -105,9 +111,12 @@ function whyFence(spec: ClusterSpec, local: LocalFacts, nowMs: number): string |
   if (postgres.state === 'starting') {
     if (state?.primary !== node || postgres.forMs < spec.restartBudgetMs || local.lease === null) return null;
     // A primary that repairs itself has a budget; a whole recovery after a crash has none, there is nobody better.
-    return state.published.count > 0 ? `Postgres did not come back within ${spec.restartBudgetMs} ms and others can take over` : null;
+    return state.published.count > 0
+      ? `Postgres did not come back within ${spec.restartBudgetMs} ms and others can take over`
+      : null;
   }
-  if (postgres.state === 'hung') return 'Postgres does not answer a new connection: it must not wake up later as a second primary';
+  if (postgres.state === 'hung')
+    return 'Postgres does not answer a new connection: it must not wake up later as a second primary';
   if (state !== null && state.primary !== node) {
     return `${state.primary ?? 'nobody'} is the primary of term ${state.term}, and this Postgres accepts writes`;
   }
@@ -130,7 +139,8 @@ function asPrimary(spec: ClusterSpec, local: LocalFacts, state: ClusterState, no
   const { switchover } = state;
   const isLeased = lease !== null && lease.term === state.term && nowMs < lease.untilMs - FENCE_MARGIN_MS;
   if (switchover?.step === 'stopping' && switchover.from === node) {
-    if (postgres.state === 'primary') return { action: { tag: 'stop' }, sentence: `switchover ${switchover.id}: shuts down for ${switchover.to}` };
+    if (postgres.state === 'primary')
+      return { action: { tag: 'stop' }, sentence: `switchover ${switchover.id}: shuts down for ${switchover.to}` };
     if (lease !== null) return { action: { tag: 'release-lease' }, sentence: `switchover ${switchover.id}: is down` };
     return nothing(`switchover ${switchover.id}: waits for ${switchover.to}`);
   }
@@ -138,15 +148,27 @@ function asPrimary(spec: ClusterSpec, local: LocalFacts, state: ClusterState, no
     if (lease !== null) return { action: { tag: 'release-lease' }, sentence: `the data folder is ${postgres.state}` };
     return nothing(`is the primary, and its data folder is ${postgres.state}: a human must decide`);
   }
-  if (postgres.state === 'crashed' && state.published.count > 0 && postgres.forMs < spec.electionWaitMs && postgres.timeline === state.timeline) {
-    if (lease !== null) return { action: { tag: 'release-lease' }, sentence: 'Postgres crashed: others take over faster than it recovers' };
+  if (
+    postgres.state === 'crashed' &&
+    state.published.count > 0 &&
+    postgres.forMs < spec.electionWaitMs &&
+    postgres.timeline === state.timeline
+  ) {
+    if (lease !== null)
+      return {
+        action: { tag: 'release-lease' },
+        sentence: 'Postgres crashed: others take over faster than it recovers',
+      };
     return nothing(`crashed ${postgres.forMs} ms ago, gives the others ${spec.electionWaitMs} ms to take over`);
   }
   if (!isLeased) {
     const running = postgres.state === 'primary';
     if (running && local.storeSilentMs > spec.leaseMs / 3) {
       const nodes = promiseVoters(spec, state, node, postgres.inForce?.quorum ?? null);
-      return { action: { tag: 'ask-promises', nodes }, sentence: `the store is silent: asks ${nodes.join(', ')} not to be promoted` };
+      return {
+        action: { tag: 'ask-promises', nodes },
+        sentence: `the store is silent: asks ${nodes.join(', ')} not to be promoted`,
+      };
     }
     return { action: { tag: 'acquire-lease', term: state.term }, sentence: `takes the lease of term ${state.term}` };
   }
@@ -156,7 +178,10 @@ function asPrimary(spec: ClusterSpec, local: LocalFacts, state: ClusterState, no
       if (postgres.timeline !== state.timeline) {
         return { action: { tag: 'follow', node: null }, sentence: 'starts as a standby of nobody, to be promoted' };
       }
-      return { action: { tag: 'start-primary', quorum: state.wanted }, sentence: `starts as the primary of term ${state.term}` };
+      return {
+        action: { tag: 'start-primary', quorum: state.wanted },
+        sentence: `starts as the primary of term ${state.term}`,
+      };
     case 'standby':
       return {
         action: { tag: 'promote', timeline: state.timeline, quorum: state.wanted },
@@ -169,52 +194,84 @@ function asPrimary(spec: ClusterSpec, local: LocalFacts, state: ClusterState, no
   }
   if (local.storeSilentMs > spec.leaseMs / 3) {
     const nodes = promiseVoters(spec, state, node, postgres.inForce?.quorum ?? null);
-    return { action: { tag: 'ask-promises', nodes }, sentence: `the store is silent: asks ${nodes.join(', ')} not to be promoted` };
+    return {
+      action: { tag: 'ask-promises', nodes },
+      sentence: `the store is silent: asks ${nodes.join(', ')} not to be promoted`,
+    };
   }
   if (postgres.inForce === null || !sameQuorum(postgres.inForce.quorum, state.wanted)) {
-    return { action: { tag: 'force-quorum', quorum: state.wanted }, sentence: `commits wait for ${standbyNames(state.wanted) || 'nobody'}` };
+    return {
+      action: { tag: 'force-quorum', quorum: state.wanted },
+      sentence: `commits wait for ${standbyNames(state.wanted) || 'nobody'}`,
+    };
   }
   if (switchover?.step === 'checkpointing' && local.checkpointedFor !== switchover.id) {
-    return { action: { tag: 'checkpoint', id: switchover.id }, sentence: `switchover ${switchover.id}: checkpoints, so that the shutdown is short` };
+    return {
+      action: { tag: 'checkpoint', id: switchover.id },
+      sentence: `switchover ${switchover.id}: checkpoints, so that the shutdown is short`,
+    };
   }
   return nothing(`is the primary of term ${state.term}`);
 }
 
 function asOther(local: LocalFacts, state: ClusterState, nowMs: number): Converged {
   const { node, postgres } = local;
-  if (local.lease !== null) return { action: { tag: 'release-lease' }, sentence: `is not the primary of term ${state.term}` };
+  if (local.lease !== null)
+    return { action: { tag: 'release-lease' }, sentence: `is not the primary of term ${state.term}` };
   const { primary } = state;
   if (primary === null) {
     if (local.sealedTerm >= state.term) return nothing(`is sealed for term ${state.term}`);
     // Also what an earlier life of this keeper may have promised is kept.
-    if (nowMs < local.promisedUntilMs) return nothing(`has promised to wait for ${Math.ceil(local.promisedUntilMs - nowMs)} ms more`);
-    if (postgres.following !== null) return { action: { tag: 'follow', node: null }, sentence: `term ${state.term} begins: follows nobody` };
-    return { action: { tag: 'seal', term: state.term }, sentence: `term ${state.term} begins: is sealed at ${formatLsn(postgres.flushedLsn)}` };
+    if (nowMs < local.promisedUntilMs)
+      return nothing(`has promised to wait for ${Math.ceil(local.promisedUntilMs - nowMs)} ms more`);
+    if (postgres.following !== null)
+      return { action: { tag: 'follow', node: null }, sentence: `term ${state.term} begins: follows nobody` };
+    return {
+      action: { tag: 'seal', term: state.term },
+      sentence: `term ${state.term} begins: is sealed at ${formatLsn(postgres.flushedLsn)}`,
+    };
   }
   if (state.ejected.includes(node)) {
     if (postgres.following === null) return nothing('is ejected');
     return { action: { tag: 'follow', node: null }, sentence: 'is ejected: follows nobody' };
   }
-  if (postgres.state === 'absent' || postgres.state === 'unusable') return replaced(state, node, primary, `the data folder is ${postgres.state}`);
-  if (postgres.state === 'starting' || postgres.state === 'primary' || postgres.state === 'hung') return nothing(`Postgres is ${postgres.state}`);
+  if (postgres.state === 'absent' || postgres.state === 'unusable')
+    return replaced(state, node, primary, `the data folder is ${postgres.state}`);
+  if (postgres.state === 'starting' || postgres.state === 'primary' || postgres.state === 'hung')
+    return nothing(`Postgres is ${postgres.state}`);
   switch (standing(state, postgres)) {
     case 'unknown':
       return nothing(`waits to hear where timeline ${state.timeline} begins`);
     case 'diverged':
-      return replaced(state, node, primary, `has log up to ${formatLsn(postgres.flushedLsn)} of timeline ${postgres.timeline} that ${primary} never had`);
+      return replaced(
+        state,
+        node,
+        primary,
+        `has log up to ${formatLsn(postgres.flushedLsn)} of timeline ${postgres.timeline} that ${primary} never had`,
+      );
     default:
       break;
   }
   if (postgres.state !== 'standby' || postgres.following !== primary) {
     return { action: { tag: 'follow', node: primary }, sentence: `follows ${primary}: nothing here has diverged` };
   }
-  if (state.switchover?.step === 'checkpointing' && state.switchover.to === node && local.checkpointedFor !== state.switchover.id) {
-    return { action: { tag: 'checkpoint', id: state.switchover.id }, sentence: `switchover ${state.switchover.id}: checkpoints` };
+  if (
+    state.switchover?.step === 'checkpointing' &&
+    state.switchover.to === node &&
+    local.checkpointedFor !== state.switchover.id
+  ) {
+    return {
+      action: { tag: 'checkpoint', id: state.switchover.id },
+      sentence: `switchover ${state.switchover.id}: checkpoints`,
+    };
   }
   return nothing(`follows ${primary}`);
 }
 
-function standing(state: ClusterState, postgres: { readonly timeline: number; readonly flushedLsn: Lsn }): ReturnType<typeof ancestry> {
+function standing(
+  state: ClusterState,
+  postgres: { readonly timeline: number; readonly flushedLsn: Lsn },
+): ReturnType<typeof ancestry> {
   return ancestry(state.forks, { timeline: postgres.timeline, endLsn: postgres.flushedLsn }, state.timeline);
 }
 

@@ -168,8 +168,10 @@ export interface PostgresFacts {
   readonly timeline: number;
   /** End of what is durable here. */
   readonly flushedLsn: Lsn;
-  /** Whom it streams from. */
+  /** Whom it is told to stream from. */
   readonly following: string | null;
+  /** Since when it has received nothing from there, not even a keep-alive; null: never. */
+  readonly receivedAgoMs: number | null;
   /** Where this node's timeline left its parent, when it was promoted here. */
   readonly fork: Fork | null;
   /** On a primary: what commits wait for, and the position of the log when that took effect. */

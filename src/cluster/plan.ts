@@ -66,6 +66,12 @@ function decide(context: Context): Plan {
 
 // ---- The primary is lost
 
+/** A primary that was cut off from the store gets so long to say so. */
+const RETURN_MS = 500;
+
+/** A standby that received something so lately has a living primary before it; keep-alives are asked for more often. */
+const RECEIVES_MS = 1500;
+
 /** Null: it is not. A wait: it may be, and why that is not enough. */
 function whetherLost(context: Context, primary: string): Plan | null {
   const { spec, state, seen, now } = context;
@@ -80,15 +86,32 @@ function whetherLost(context: Context, primary: string): Plan | null {
   if (facts?.postgres.state === 'primary' && seen.leaseFreeMs < 2 * patience) {
     return wait(`${free}, but ${primary} reports a running primary and is about to take it again`);
   }
-  const follower = state.published.names.find((name) => fresh(context, name)?.postgres.following === primary);
+  const follower = state.published.names.find((name) => {
+    const standby = fresh(context, name)?.postgres;
+    return standby?.following === primary && standby.receivedAgoMs !== null && standby.receivedAgoMs < RECEIVES_MS;
+  });
   if (facts === null && follower !== undefined && seen.leaseFreeMs < patience) {
     return wait(`${free}, but ${follower} still receives from ${primary}: its keeper may only be slow`);
   }
   if (state.published.count === 0) {
-    return wait(`${free}, and no standby has everything that was acknowledged: ${primary} must come back by itself${gap(context)}`);
+    return wait(
+      `${free}, and no standby has everything that was acknowledged: ${primary} must come back by itself${gap(context)}`,
+    );
   }
+  // An election that cannot end would only depose a primary that may be alive behind a broken network.
+  const electors = state.published.names.filter((name) => fresh(context, name)?.postgres.state === 'standby').length;
+  const needed = electorsNeeded(state.published);
+  if (electors < needed) {
+    return wait(
+      `${free}, but only ${electors} of ${list(state.published.names)} are there and ${needed} are needed${gap(context)}`,
+    );
+  }
+  if (facts === null && seen.leaseFreeMs < RETURN_MS)
+    return wait(`${free}; ${primary} may only just reach the store again`);
   if (facts !== null && state.term > 1 && now.wallMs - state.electedWallMs < spec.dampingMs && inRange(context)) {
-    return wait(`${free}; the last failover was less than ${spec.dampingMs} ms ago, so ${primary} is started again in place`);
+    return wait(
+      `${free}; the last failover was less than ${spec.dampingMs} ms ago, so ${primary} is started again in place`,
+    );
   }
   if (seen.otherElections > 0) {
     const witnesses = spec.nodes.filter((name) => name !== primary && fresh(context, name) !== null);
@@ -173,7 +196,11 @@ function elect(context: Context): Plan {
   );
 }
 
-function electForced(context: Context, request: Extract<ClusterState['request'], { tag: 'failover' }>, facts: NodeFacts): Plan {
+function electForced(
+  context: Context,
+  request: Extract<ClusterState['request'], { tag: 'failover' }>,
+  facts: NodeFacts,
+): Plan {
   const { state } = context;
   const end = facts.postgres.flushedLsn;
   if (end < request.acceptLossLsn || facts.postgres.state !== 'standby' || !isPart(context, facts)) {
@@ -244,19 +271,31 @@ function continueSwitchover(context: Context, op: NonNullable<ClusterState['swit
   });
   const isLate = Math.abs(now.wallMs - op.startedWallMs) > spec.switchoverMs;
   if (op.step === 'resuming') {
-    if (to?.postgres.state === 'primary' && seen.proxies.every((proxy) => proxy.pausedFor !== op.id)) return end('done');
-    return isLate ? end(`${op.to} is the primary; a proxy or ${op.to} has not said so in time`) : wait(`switchover ${op.id}: ${op.to} opens`);
+    if (to?.postgres.state === 'primary' && seen.proxies.every((proxy) => proxy.pausedFor !== op.id))
+      return end('done');
+    return isLate
+      ? end(`${op.to} is the primary; a proxy or ${op.to} has not said so in time`)
+      : wait(`switchover ${op.id}: ${op.to} opens`);
   }
   if (op.step === 'undoing') {
-    if (from?.postgres.state === 'primary' && seen.leaseHolder?.node === op.from) return end(`undone, ${op.from} is the primary as before`);
-    return from === null ? end(`${op.from} went silent while it was undone`) : wait(`switchover ${op.id}: ${op.from} comes back`);
+    if (from?.postgres.state === 'primary' && seen.leaseHolder?.node === op.from)
+      return end(`undone, ${op.from} is the primary as before`);
+    return from === null
+      ? end(`${op.from} went silent while it was undone`)
+      : wait(`switchover ${op.id}: ${op.from} comes back`);
   }
   if (from === null && seen.leaseHolder === null) return end(`given up, ${op.from} is silent`);
-  if (isLate) return step('undoing', `not at its point of no return after ${spec.switchoverMs} ms (${op.step}); ${op.from} stays the primary`);
-  if (to === null || to.postgres.state !== 'standby') return step('undoing', `${op.to} is no running standby any more; ${op.from} stays the primary`);
+  if (isLate)
+    return step(
+      'undoing',
+      `not at its point of no return after ${spec.switchoverMs} ms (${op.step}); ${op.from} stays the primary`,
+    );
+  if (to === null || to.postgres.state !== 'standby')
+    return step('undoing', `${op.to} is no running standby any more; ${op.from} stays the primary`);
   switch (op.step) {
     case 'checkpointing':
-      if (from?.checkpointedFor !== op.id || to.checkpointedFor !== op.id) return wait(`switchover ${op.id}: checkpoints`);
+      if (from?.checkpointedFor !== op.id || to.checkpointedFor !== op.id)
+        return wait(`switchover ${op.id}: checkpoints`);
       return step('pausing', 'both nodes have checkpointed; the proxies pause');
     case 'pausing': {
       const open = seen.proxies.filter((proxy) => proxy.pausedFor !== op.id);
@@ -264,9 +303,12 @@ function continueSwitchover(context: Context, op: NonNullable<ClusterState['swit
       return step('stopping', `all ${seen.proxies.length} proxies have paused; ${op.from} is shut down`);
     }
     default: {
-      if (from === null || from.postgres.state !== 'stopped' || seen.leaseHolder !== null) return wait(`switchover ${op.id}: ${op.from} shuts down`);
+      if (from === null || from.postgres.state !== 'stopped' || seen.leaseHolder !== null)
+        return wait(`switchover ${op.id}: ${op.from} shuts down`);
       if (to.postgres.timeline !== from.postgres.timeline || to.postgres.flushedLsn < from.postgres.flushedLsn) {
-        return wait(`switchover ${op.id}: ${op.to} is at ${formatLsn(to.postgres.flushedLsn)} of ${formatLsn(from.postgres.flushedLsn)}`);
+        return wait(
+          `switchover ${op.id}: ${op.to} is at ${formatLsn(to.postgres.flushedLsn)} of ${formatLsn(from.postgres.flushedLsn)}`,
+        );
       }
       const timeline = state.timelineReserved + 1;
       return {
@@ -298,7 +340,8 @@ function answerRequest(context: Context, primary: string, request: NonNullable<C
     sentence: `the ${request.tag} to ${request.to} is refused: ${why}`,
   });
   if (request.tag === 'failover') {
-    if (seen.leaseHolder !== null) return refuse(`${seen.leaseHolder.node} is alive and holds the lease; use a switchover`);
+    if (seen.leaseHolder !== null)
+      return refuse(`${seen.leaseHolder.node} is alive and holds the lease; use a switchover`);
     if (!request.isOldPrimaryOff) return refuse(`${primary} must be known to be off, and only a human can know`);
     return beginElection(context, primary, `a human asked for a failover to ${request.to}`);
   }
@@ -324,7 +367,8 @@ function notReady(context: Context, primary: string, to: string): string | null 
   if (from?.postgres.state !== 'primary') return `${primary} does not run`;
   if (facts === null) return `${to} is silent`;
   if (state.ejected.includes(to)) return `${to} is ejected`;
-  if (facts.postgres.state !== 'standby' || facts.postgres.timeline !== state.timeline) return `${to} is not a standby on timeline ${state.timeline}`;
+  if (facts.postgres.state !== 'standby' || facts.postgres.timeline !== state.timeline)
+    return `${to} is not a standby on timeline ${state.timeline}`;
   if (state.cloning !== null) return `${state.cloning} is being copied`;
   if (facts.diskFreeBytes < spec.diskFreeBytesMin) return `${to} has only ${facts.diskFreeBytes} bytes free`;
   const standby = from.postgres.standbys.find((one) => one.node === to);
@@ -389,7 +433,6 @@ function chooseSync(
 ): { readonly wanted: Quorum; readonly isSwap: boolean } {
   const { spec, state, now } = context;
   const isDamped = Math.abs(now.wallMs - state.swappedWallMs) < spec.dampingMs;
-  const members = [...new Set([...state.published.names, ...state.wanted.names])];
   const gone = (name: string): number | null | undefined =>
     primary.postgres.standbys.find((one) => one.node === name)?.goneMs;
   // A member that is away for a moment stays; one whose link flaps stays for the time of damping, unless it is silent altogether.
@@ -401,7 +444,7 @@ function chooseSync(
     if (goneMs < spec.syncGraceMs) return true;
     return isDamped && fresh(context, name) !== null;
   };
-  const kept = members.filter(stays);
+  const kept = state.published.names.filter(stays);
   const able = spec.nodes.filter((name) => {
     const flushed = streaming.get(name);
     const facts = fresh(context, name);
@@ -411,15 +454,24 @@ function chooseSync(
   });
   const isSlow = (name: string): boolean => (primary.reaches[name] ?? 0) > spec.linkLatencyMsMax;
   const rank = (name: string): number =>
-    (kept.includes(name) ? 0 : 2) + (!isDamped && isSlow(name) ? 4 : 0) + (streaming.has(name) ? 0 : 1);
-  const chosen = [...new Set([...kept, ...able])].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).slice(0, spec.syncMax);
-  const isSwap = kept.length === 0 ? state.published.count > 0 : state.published.names.some((name) => !chosen.includes(name));
+    (kept.includes(name) ? 0 : state.wanted.names.includes(name) ? 2 : 3) +
+    (!isDamped && isSlow(name) ? 8 : 0) +
+    (streaming.has(name) ? 0 : 1);
+  const chosen = [...new Set([...kept, ...able])]
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+    .slice(0, spec.syncMax);
+  const isSwap =
+    kept.length === 0 ? state.published.count > 0 : state.published.names.some((name) => !chosen.includes(name));
   if (chosen.length >= spec.syncMin) return { wanted: sized(spec, chosen), isSwap };
   if (spec.policy === 'degraded') return { wanted: sized(spec, chosen), isSwap };
   if (state.wanted.count > 0) {
     // Too few: commits wait, for exactly those for whom they waited before or, when these are not wanted any more, for whoever is there.
     const isValid = state.wanted.names.some((name) => spec.nodes.includes(name) && !state.ejected.includes(name));
-    if (isValid) return { wanted: chosen.length > 0 && state.published.count === 0 ? sized(spec, chosen) : state.wanted, isSwap: false };
+    if (isValid)
+      return {
+        wanted: chosen.length > 0 && state.published.count === 0 ? sized(spec, chosen) : state.wanted,
+        isSwap: false,
+      };
   }
   const others = spec.nodes.filter((name) => name !== primary.node && !state.ejected.includes(name));
   return { wanted: others.length === 0 ? NO_QUORUM : quorum(others, 1), isSwap: false };
@@ -431,28 +483,40 @@ function nextCopy(context: Context, primary: string): Plan | null {
   if (state.cloning !== null) {
     const facts = fresh(context, state.cloning);
     if (facts?.postgres.state === 'standby' && facts.postgres.following === primary) {
-      return { next: { ...state, cloning: null }, sentence: `${state.cloning} has its new copy and follows ${primary}` };
+      return {
+        next: { ...state, cloning: null },
+        sentence: `${state.cloning} has its new copy and follows ${primary}`,
+      };
     }
     if (facts === null || state.ejected.includes(state.cloning)) {
-      return { next: { ...state, cloning: null }, sentence: `${state.cloning} is silent: its copy no longer keeps others waiting` };
+      return {
+        next: { ...state, cloning: null },
+        sentence: `${state.cloning} is silent: its copy no longer keeps others waiting`,
+      };
     }
     return null;
   }
-  if (fresh(context, primary)?.postgres.state !== 'primary' || !state.forks.some((one) => one.timeline === state.timeline)) {
+  if (
+    fresh(context, primary)?.postgres.state !== 'primary' ||
+    !state.forks.some((one) => one.timeline === state.timeline)
+  ) {
     // Without its fork nobody can tell who has diverged; the first timeline has none.
     if (fresh(context, primary)?.postgres.state !== 'primary' || state.forks.length > 0 || state.term > 1) return null;
   }
   for (const name of spec.nodes) {
     const facts = fresh(context, name);
-    if (name === primary || facts === null || state.ejected.includes(name) || state.published.names.includes(name)) continue;
+    if (name === primary || facts === null || state.ejected.includes(name) || state.published.names.includes(name))
+      continue;
     const { postgres } = facts;
     const needs =
       postgres.state === 'absent' || postgres.state === 'unusable'
         ? `its data folder is ${postgres.state}`
-        : ancestry(state.forks, { timeline: postgres.timeline, endLsn: postgres.flushedLsn }, state.timeline) === 'diverged'
+        : ancestry(state.forks, { timeline: postgres.timeline, endLsn: postgres.flushedLsn }, state.timeline) ===
+            'diverged'
           ? `it has log on timeline ${postgres.timeline} up to ${formatLsn(postgres.flushedLsn)} that ${primary} never had`
           : null;
-    if (needs !== null) return { next: { ...state, cloning: name }, sentence: `${name} takes a new copy from ${primary}: ${needs}` };
+    if (needs !== null)
+      return { next: { ...state, cloning: name }, sentence: `${name} takes a new copy from ${primary}: ${needs}` };
   }
   return null;
 }

@@ -60,7 +60,9 @@ export class StoreCore {
   /** The new revision; null when a condition does not hold, or a lease has ended: then nothing is changed. */
   write(conditions: readonly Condition[], changes: readonly Change[]): number | null {
     if (conditions.some(({ key, revision }) => (this.#entries.get(key)?.revision ?? 0) !== revision)) return null;
-    if (changes.some((change) => change.tag === 'put' && change.lease !== undefined && !this.#leases.has(change.lease))) {
+    if (
+      changes.some((change) => change.tag === 'put' && change.lease !== undefined && !this.#leases.has(change.lease))
+    ) {
       return null;
     }
     this.#revision += 1;
