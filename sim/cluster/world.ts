@@ -14,6 +14,7 @@ import {
   type ClusterState,
   decodeDocument,
   encodeDocument,
+  type HistoryEntry,
   initialState,
   type NodeFacts,
   type Observations,
@@ -631,7 +632,13 @@ export class Node {
           lease = core.grantLease(spec.leaseMs, this.now);
           core.write([{ key: 'sentinel', revision: 0 }], [{ tag: 'put', key: 'sentinel', value: this.name, lease }]);
         }
-        return { entries: core.list(''), lease };
+        return {
+          entries: [
+            ...core.list('facts/'),
+            ...['state', 'lease', 'sentinel'].map((key) => core.get(key)).filter((entry) => entry !== null),
+          ],
+          lease,
+        };
       },
       (result) => {
         if (life !== this.#life) return;
@@ -692,7 +699,17 @@ export class Node {
     this.#world.store(
       this.name,
       (core) => {
-        const written = core.write(conditions, [{ tag: 'put', key: 'state', value: encodeDocument(next) }]);
+        const entry: HistoryEntry = {
+          number: next.historyNumber,
+          term: next.term,
+          wallMs: this.#world.wall(),
+          sentence,
+        };
+        // The decision and its sentence are one write (I7).
+        const written = core.write(conditions, [
+          { tag: 'put', key: 'state', value: encodeDocument(next) },
+          { tag: 'put', key: `history/${next.historyNumber}`, value: encodeDocument(entry) },
+        ]);
         if (written !== null) this.#world.say(`${this.name} decides: ${sentence}`);
         return written ?? 0;
       },
@@ -708,8 +725,11 @@ export class Node {
 
   #believed(state: ClusterState): ClusterState {
     if (this.#world.bug !== 'elect-anybody' || state.published.count === 0) return state;
-    const others = this.#world.spec.nodes.filter((name) => name !== (state.primary ?? state.previous));
-    return { ...state, published: quorum(others, others.length) };
+    const taken = [...state.published.names, state.primary ?? state.previous];
+    const others = this.#world.spec.nodes.filter((name) => !taken.includes(name));
+    return others.length === 0 || state.primary !== null
+      ? state
+      : { ...state, published: quorum(others, others.length) };
   }
 
   #withBug(found: Plan): Plan {

@@ -392,7 +392,7 @@ function recordFork(context: Context, primary: string): Plan | null {
 }
 
 function nextSync(context: Context, primary: string): Plan | null {
-  const { spec, state, now } = context;
+  const { state, now } = context;
   const facts = fresh(context, primary);
   const inForce = facts?.postgres.inForce ?? null;
   if (facts === null || facts.postgres.state !== 'primary' || inForce === null) return null;
