@@ -90,6 +90,8 @@ export interface ClientHost {
   vanished(client: ClientConnection, server: ServerConnection | null): void;
   /** Resolves when the shared listener listens on exactly these channels for the client. */
   listen(client: ClientConnection, channels: readonly string[]): Promise<void>;
+  /** Resolves when the shared listener has delivered what was sent until now. */
+  heardAll(client: ClientConnection): Promise<void>;
   /** A ReadyForQuery of the client's own; `workMs` is what the server took, without the client's pauses. */
   queryDone(client: ClientConnection, server: ServerConnection, workMs: number): void;
   countReceived(client: ClientConnection, bytes: number): void;
@@ -1685,7 +1687,9 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
         if (injected.error !== null) server.doomed ??= 'UNLISTEN failed';
         if (this.state === 'closed' || this.server !== server) return;
         server.listens = false;
-        this.#takeOverEnds();
+        // What this connection heard last may still be on its way to the shared listener, and is told once.
+        const ends = (): void => this.#takeOverEnds();
+        this.host.heardAll(this).then(ends, ends);
         this.#quietAgain(server);
       });
       server.flush();
@@ -1700,7 +1704,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
   #takeOverEnds(): void {
     const takeOver = this.#takeOver;
     this.#takeOver = null;
-    if (takeOver === null) return;
+    if (takeOver === null || this.state === 'closed') return;
     for (const notification of takeOver.shared) {
       // Both heard it: the client has it already.
       const twice = takeOver.own.findIndex((one) => one.equals(notification));

@@ -81,6 +81,11 @@ export class SharedListener {
     }
   }
 
+  /** Resolves when everything that was sent before has been delivered: a round trip on the same connection. */
+  async caughtUp(): Promise<void> {
+    if (this.#session !== null && !this.#session.closed) await this.#session.query('SELECT 1');
+  }
+
   close(): void {
     this.#closed = true;
     this.#disconnect();

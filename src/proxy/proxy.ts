@@ -826,6 +826,10 @@ export class Proxy implements ClientHost, LoginHost {
     sendCancel(this.world, options, host, key, server.connection.tls !== null).then(ended, ended);
   }
 
+  heardAll(client: ClientConnection): Promise<void> {
+    return this.#listeners.get(`${client.database}\0${client.user}`)?.caughtUp() ?? Promise.resolve();
+  }
+
   listen(client: ClientConnection, channels: readonly string[]): Promise<void> {
     const key = `${client.database}\0${client.user}`;
     let listener = this.#listeners.get(key);
