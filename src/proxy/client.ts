@@ -973,9 +973,20 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
     if (read) this.#keepForReplay(server, buffer, at, at + total);
     this.#touch(scan);
     this.#materialiseFor(server, scan);
+    if (scan.special?.tag === 'deallocate' && server.status !== STATUS_FAILED)
+      this.#dropName(server, scan.special.name);
     this.#unnamed = null;
     server.unnamed = null;
     return this.#passQuery(server, buffer, at, total);
+  }
+
+  /** DEALLOCATE goes to the server, because answers are outstanding there, although the name is the proxy's: it was made there for it. */
+  #dropName(server: ServerConnection, name: string): void {
+    const statement = this.#statements?.get(name);
+    if (statement === undefined) return;
+    this.#statements?.delete(name);
+    this.host.statements.release(statement);
+    server.sqlPrepared.delete(name);
   }
 
   #passQuery(server: ServerConnection, buffer: Buffer, at: number, total: number): number {

@@ -201,6 +201,21 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
     [[bind('protoname'), execute(), sync], 'Z'],
     [query('deallocate sqlname'), 'Z'],
   ],
+  // The server is asked what an EXECUTE has changed; the next statement does not wait for that.
+  'DEALLOCATE close behind what it is about': [
+    [
+      [
+        parse('mine', 'select 18'),
+        sync,
+        query('execute mine'),
+        query('deallocate mine'),
+        bind('mine'),
+        execute(),
+        sync,
+      ],
+      'ZZZZ',
+    ],
+  ],
   'DEALLOCATE by extended messages': [
     [[parse('mine', 'select 18'), sync], 'Z'],
     [[parse('', 'deallocate mine'), bind(''), execute(), sync], 'Z'],
