@@ -197,6 +197,7 @@ export function needs(
     | 'python-psycopg'
     | 'python-sqlalchemy'
     | 'pgjdbc'
+    | 'etcd'
     | 'hll'
     | `postgres-${'15' | '16' | '17' | '18'}`,
 ): boolean {
@@ -331,6 +332,11 @@ function missingReason(what: string): { reason: string; installable: boolean } |
     return Bun.which('javac') !== null && existsSync(PGJDBC_JAR)
       ? null
       : { reason: 'no JDK or no driver (apt install default-jdk-headless libpostgresql-jdbc-java)', installable: true };
+  }
+  if (what === 'etcd') {
+    return Bun.which('etcd') !== null
+      ? null
+      : { reason: 'no etcd server (apt install etcd-server)', installable: true };
   }
   if (what === 'hll') {
     return existsSync('/usr/share/postgresql/15/extension/hll.control')

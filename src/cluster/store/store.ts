@@ -1,4 +1,5 @@
-// Words of the store of the cluster's state: keys with revisions, compare-and-set over several keys, leases.
+// The seam to the store of the cluster's state: keys with revisions, compare-and-set over several keys, watches, leases. etcd.ts and
+// embedded-client.ts implement it; both pass store-suite.ts.
 
 export interface Entry {
   readonly key: string;
@@ -26,3 +27,22 @@ export interface KeyEvent {
 
 /** Opaque; etcd's are 64-bit numbers in decimal. */
 export type LeaseId = string;
+
+/** All reads are linearizable; each call rejects with a Fault of `faults.ts` and never waits longer than the client's own limit. */
+export interface Store {
+  get(key: string): Promise<Entry | null>;
+  /** Entries under the prefix, and the revision of the store at that moment: where to watch on from. */
+  list(prefix: string): Promise<{ readonly entries: readonly Entry[]; readonly revision: number }>;
+  /** All changes, or none when a condition does not hold: then `revision` is null. */
+  write(conditions: readonly Condition[], changes: readonly Change[]): Promise<{ readonly revision: number | null }>;
+  grantLease(ttlMs: number): Promise<LeaseId>;
+  /** False: the lease has ended. */
+  keepAlive(lease: LeaseId): Promise<boolean>;
+  /** Ends the lease and deletes its keys. */
+  revokeLease(lease: LeaseId): Promise<void>;
+  /**
+   * Changes under the prefix with a revision above `afterRevision`, in order, until the signal aborts. Throws `store-history-lost` when
+   * they are no longer kept (list again), `store-unavailable` when the connection ends.
+   */
+  watch(prefix: string, afterRevision: number, signal: AbortSignal): AsyncGenerator<readonly KeyEvent[]>;
+}
