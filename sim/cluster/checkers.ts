@@ -34,6 +34,11 @@ export class Checkers {
       this.#complain(atMs, `${what} without ${missing.length} acknowledged commits (first: ${missing[0]})`);
   }
 
+  /** A human accepted this loss: what is not in this log is not asked for any more. */
+  accept(postgres: SimPostgres): void {
+    for (const commit of this.#missing(postgres)) this.acknowledged.delete(commit);
+  }
+
   /** A data folder is removed: another must have all that is acknowledged. */
   replaced(node: string, others: readonly SimPostgres[], atMs: number): void {
     if (others.every((other) => this.#missing(other).length > 0))

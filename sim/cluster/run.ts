@@ -65,6 +65,39 @@ export function run(options: RunOptions): RunResult {
   };
 }
 
+/**
+ * One story: the primary is gone; whoever is promoted then dies before anybody has seen its timeline; a human forces the last node,
+ * which promotes from the same parent. All come back.
+ */
+export function runForced(seed: number, bug?: Bug): readonly string[] {
+  const world = new World({ seed, nodes: 3 });
+  const { clock, checkers, network } = world;
+  const until = (condition: () => boolean): void => {
+    for (let steps = 0; steps < 600 && !condition() && checkers.wrong.length === 0; steps += 1)
+      clock.runUntil(clock.now() + 100);
+    if (!condition() && checkers.wrong.length === 0) checkers.wrong.push('the story does not go on');
+  };
+  runUntilWhole(world, FORMED_BY_MS, 'after the start');
+  world.bug = bug ?? null;
+  const first = world.primary() as Node;
+  const standbys = [...world.nodes.values()].filter((node) => node !== first);
+  for (const a of standbys) for (const b of standbys) if (a !== b) network.cut.add(`${a.name}>${b.name}`);
+  first.powerOff();
+  until(() => standbys.some((node) => node.postgres.state === 'primary'));
+  const second = standbys.find((node) => node.postgres.state === 'primary') ?? (standbys[0] as Node);
+  const third = standbys.find((node) => node !== second) as Node;
+  second.powerOff();
+  until(() => world.core.get('lease') === null);
+  checkers.accept(third.postgres);
+  world.request({ tag: 'failover', id: 'forced', to: third.name, acceptLossLsn: 0n, isOldPrimaryOff: true });
+  until(() => third.postgres.state === 'primary');
+  network.heal();
+  first.boot();
+  second.boot();
+  if (checkers.wrong.length === 0) runUntilWhole(world, WHOLE_WITHIN_MS, 'after the forced failover');
+  return checkers.wrong;
+}
+
 export function isBug(name: string): name is Bug {
   return (BUGS as readonly string[]).includes(name);
 }

@@ -37,6 +37,7 @@ export const BUGS = [
   'break-promise',
   'keep-writing',
   'follow-anything',
+  'next-timeline',
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -350,7 +351,9 @@ export class Node {
       case 'promote':
         this.#later(200, () => {
           if (postgres.state !== 'standby' || !this.#mayOpen()) return;
-          postgres.promote(action.timeline, action.quorum, this.now);
+          // What Postgres would do if nobody kept the id for it.
+          const timeline = this.#world.bug === 'next-timeline' ? postgres.timeline + 1 : action.timeline;
+          postgres.promote(timeline, action.quorum, this.now);
           this.#world.checkers.promoted(this.name, postgres, this.now);
         });
         return;

@@ -153,6 +153,13 @@ const TABLE: readonly (readonly [string, Scene, Partial<ClusterState> | null, Re
     /silent/,
   ],
   [
+    'fault 8: the disk of P fills up: it hands over before',
+    { nodes: { p: { diskFreeBytes: 1 } } },
+    { switchover: { id: 'disk-3-0', from: 'p', to: 's', step: 'checkpointing', startedWallMs: WALL }, term: 3 },
+    /1 bytes free/,
+  ],
+  ['fault 8: … S has no room either', { nodes: { p: { diskFreeBytes: 1 }, s: { diskFreeBytes: 1 } } }, null, /./],
+  [
     'fault 10: P and S do not see each other: S is not promoted, and first nobody is exchanged',
     {
       nodes: {

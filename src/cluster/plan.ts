@@ -2,7 +2,7 @@
 // the sentence that says why. One decision per call; the caller writes it by compare-and-set and asks again.
 //
 // Order of the rules: an election in progress, a switchover in progress, a lost primary, a human's request, bookkeeping of forks,
-// synchronous standbys, copies, names of degraded states.
+// a full disk, synchronous standbys, copies, names of degraded states.
 
 import { formatLsn, type Lsn } from '../pg/lsn.ts';
 import { degradedStates, isFresh } from './degraded.ts';
@@ -56,6 +56,7 @@ function decide(context: Context): Plan {
     lost,
     state.request === null ? null : answerRequest(context, state.primary, state.request),
     recordFork(context, state.primary),
+    state.switchover === null && lost === null ? leaveFullDisk(context, state.primary) : null,
     state.switchover === null && lost === null ? nextSync(context, state.primary) : null,
     nextCopy(context, state.primary),
     nameDegraded(context),
@@ -203,7 +204,9 @@ function electForced(
 ): Plan {
   const { state } = context;
   const end = facts.postgres.flushedLsn;
-  if (end < request.acceptLossLsn || facts.postgres.state !== 'standby' || !isPart(context, facts)) {
+  // Where the lost timeline began may never become known: then its log is what the human gives up.
+  const at = ancestry(state.forks, { timeline: facts.postgres.timeline, endLsn: end }, state.timeline);
+  if (end < request.acceptLossLsn || facts.postgres.state !== 'standby' || at === 'diverged') {
     return {
       next: { ...state, request: null },
       sentence: `the forced failover is refused: ${facts.node} is ${facts.postgres.state} and ends at ${formatLsn(end)}, the accepted loss begins at ${formatLsn(request.acceptLossLsn)}`,
@@ -388,6 +391,25 @@ function recordFork(context: Context, primary: string): Plan | null {
   return {
     next: { ...state, forks: [...state.forks, fork] },
     sentence: `timeline ${fork.timeline} left ${fork.parent} at ${formatLsn(fork.forkLsn)} on ${primary}`,
+  };
+}
+
+/** Before the log has no more room: a switchover, to whoever may be promoted and has room. */
+function leaveFullDisk(context: Context, primary: string): Plan | null {
+  const { spec, state, now } = context;
+  const facts = fresh(context, primary);
+  if (facts === null || facts.diskFreeBytes >= spec.diskFreeBytesMin || state.isPaused) return null;
+  if (Math.abs(now.wallMs - state.swappedWallMs) < spec.dampingMs) return null;
+  const to = state.published.names.find((name) => notReady(context, primary, name) === null);
+  if (to === undefined) return null;
+  const id = `disk-${state.term}-${state.historyNumber}`;
+  return {
+    next: {
+      ...state,
+      swappedWallMs: now.wallMs,
+      switchover: { id, from: primary, to, step: 'checkpointing', startedWallMs: now.wallMs },
+    },
+    sentence: `switchover ${id} from ${primary} to ${to} begins: ${primary} has only ${facts.diskFreeBytes} bytes free`,
   };
 }
 
