@@ -38,11 +38,9 @@ export async function serveEmbeddedStore(
   const { clock, disk } = world;
   const core = new StoreCore(clock.now(), await readSnapshot(disk, options.path));
   const persistence = new Persistence(disk, options.path, core);
-  let waiting: (() => void)[] = [];
+  const waiting = new Set<() => void>();
   const wake = (): void => {
-    const woken = waiting;
-    waiting = [];
-    for (const one of woken) one();
+    for (const one of waiting) one();
   };
   const expire = (): void => {
     const before = core.revision;
@@ -90,11 +88,13 @@ export async function serveEmbeddedStore(
       await new Promise<void>((resolve) => {
         // Leases end without anybody asking.
         const nextMs = core.expire(clock.now()) ?? Number.POSITIVE_INFINITY;
-        const timer = clock.after(Math.max(1, Math.min(nextMs, untilMs) - clock.now()), resolve);
-        waiting.push(() => {
+        const done = (): void => {
           timer[Symbol.dispose]();
+          waiting.delete(done);
           resolve();
-        });
+        };
+        const timer = clock.after(Math.max(1, Math.min(nextMs, untilMs) - clock.now()), done);
+        waiting.add(done);
       });
     }
   };

@@ -41,11 +41,15 @@ export class HeldKey {
     const { key, value, ttlMs } = this.#options;
     const sentAtMs = this.#clock.now();
     const lease = await this.#store.grantLease(ttlMs);
-    const { revision } = await this.#store.write(
-      [{ key, revision: 0 }, ...conditions],
-      [{ tag: 'put', key, value, lease }],
-    );
-    if (revision === null) {
+    const changes = [{ tag: 'put', key, value, lease }] as const;
+    const written = await this.#store
+      .write([{ key, revision: 0 }, ...conditions], changes)
+      .catch(async (error: unknown) => {
+        // It may have happened: without this the key would stand in everybody's way, ours too, until the lease ends by itself.
+        await this.#store.revokeLease(lease).catch(() => {});
+        throw error;
+      });
+    if (written.revision === null) {
       // It would end by itself; a busy store need not remember it until then.
       await this.#store.revokeLease(lease);
       return false;

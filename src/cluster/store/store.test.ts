@@ -210,6 +210,18 @@ test('INVARIANT_I6 the deadline counts from sending: a slow answer does not leng
   expect(held.isHeld).toBe(false);
 });
 
+test('a key that may have been taken without our knowing is given back', async () => {
+  const revoked: string[] = [];
+  const store = {
+    grantLease: () => Promise.resolve('7'),
+    write: () => Promise.reject(new Error('no answer')),
+    revokeLease: (lease: string) => Promise.resolve(void revoked.push(lease)),
+  } as unknown as Store;
+  const held = new HeldKey({ store, clock: createClock() }, { key: 'k', value: '', ttlMs: 6000 });
+  await expect(held.acquire()).rejects.toThrow('no answer');
+  expect([revoked, held.isHeld]).toEqual([['7'], false]);
+});
+
 test('the embedded store is the same after a restart, and nobody lost a lease', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'skerry-store-'));
   const world = { http: bunHttp, clock: createClock(), disk: nodeDisk };
