@@ -15,7 +15,34 @@ const COMBINED = new RegExp(
 
 /** Reads one line of either format. `zone` is for lines that name none. */
 export function readLogLine(line: string, zone: string): HttpEvent | BadLine {
-  return line.startsWith('{') ? readJsonLine(line, zone) : readCombinedLine(line, zone);
+  const event = line.startsWith('{') ? readJsonLine(line, zone) : readCombinedLine(line, zone);
+  return 'why' in event ? event : (unfit(event) ?? event);
+}
+
+/** Strangers choose what stands in a log (a Host header is enough): what no table can hold must not stop all that comes behind it. */
+function unfit(event: HttpEvent): BadLine | null {
+  const { zone, country, colo, contentType, bytes, atMs } = event;
+  if (zone.length > ZONE_CHARS_MAX) return { why: `the zone is longer than ${ZONE_CHARS_MAX} characters` };
+  if ([country, colo, contentType].some((text) => text.length > KEY_CHARS_MAX)) {
+    return { why: `a country, data centre or content type is longer than ${KEY_CHARS_MAX} characters` };
+  }
+  if ((zone + country + colo + contentType).includes('\0')) return { why: 'a text has a zero byte' };
+  if (!Number.isSafeInteger(bytes)) return { why: 'the number of bytes is too large' };
+  return Number.isInteger(atMs) && atMs >= 0 && atMs < TIME_END_MS
+    ? null
+    : { why: 'the time is before 1970 or after 9999' };
+}
+
+/** A DNS name's length. */
+const ZONE_CHARS_MAX = 255;
+const KEY_CHARS_MAX = 128;
+
+/** The year 10000, which Postgres' and JavaScript's ISO forms write differently. */
+const TIME_END_MS = 253_402_300_800_000;
+
+/** Whether a last line without its end is all there: the combined format ends with a quote, JSON with a brace. */
+export function isWholeLine(line: string, zone: string): boolean {
+  return (line.startsWith('{') || /" "(?:[^"\\]|\\.)*"$/.test(line)) && !('why' in readLogLine(line, zone));
 }
 
 function readCombinedLine(line: string, zone: string): HttpEvent | BadLine {

@@ -3,7 +3,7 @@
 
 import type { Crypto } from '../base/crypto.ts';
 import { Fault } from '../base/fault.ts';
-import { readLogLine } from './access-log.ts';
+import { isWholeLine, readLogLine } from './access-log.ts';
 import { MinuteAggregator } from './aggregate.ts';
 import type { AnalyticsStore, Source } from './store.ts';
 
@@ -53,7 +53,7 @@ const BAD_SAMPLES_MAX = 5;
 
 const NEWLINE = 0x0a;
 
-/** Rejects with Fault `log-empty`, `log-not-a-log`, `analytics-fenced`, or with what reading or the database says. */
+/** Rejects with Fault `log-empty`, `log-not-a-log`, `log-differs`, `analytics-fenced`, or with what reading or the database says. */
 export async function importLog(
   store: AnalyticsStore,
   crypto: Crypto,
@@ -64,7 +64,7 @@ export async function importLog(
   const name = await nameOf(crypto, file, options.zone);
   const source = await store.acquire(name, file.label);
   if (options.again && source.offset > 0) await store.forget(source);
-  return await new Import(store, source, options.zone, progress).run(file);
+  return await new Import(store, crypto, source, options.zone, progress).run(file);
 }
 
 /** A file is known by its first line, so that it may be moved, packed, and go on growing. */
@@ -88,6 +88,9 @@ async function nameOf(crypto: Crypto, file: LogFile, zone: string): Promise<stri
 
 class Import {
   readonly #store: AnalyticsStore;
+  readonly #crypto: Crypto;
+  /** The line that was taken in last: when the log goes on, it must stand where it stood. */
+  #last: Uint8Array | null = null;
   readonly #source: Source;
   readonly #zone: string;
   readonly #progress: (now: ImportProgress) => void;
@@ -102,8 +105,15 @@ class Import {
   #firstMs: number | null = null;
   #lastMs: number | null = null;
 
-  constructor(store: AnalyticsStore, source: Source, zone: string, progress: (now: ImportProgress) => void) {
+  constructor(
+    store: AnalyticsStore,
+    crypto: Crypto,
+    source: Source,
+    zone: string,
+    progress: (now: ImportProgress) => void,
+  ) {
     this.#store = store;
+    this.#crypto = crypto;
     this.#source = source;
     this.#zone = zone;
     this.#progress = progress;
@@ -116,8 +126,21 @@ class Import {
     let offset = 0;
     for await (const { bytes, readBytes } of file.chunks()) {
       const data = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
-      let start = Math.min(data.length, Math.max(0, this.#skippedBytes - offset));
-      for (let end = data.indexOf(NEWLINE, start); end >= 0; end = data.indexOf(NEWLINE, start)) {
+      let start = 0;
+      for (
+        let end = data.indexOf(NEWLINE, start);
+        offset + start < this.#skippedBytes && end >= 0;
+        end = data.indexOf(NEWLINE, start)
+      ) {
+        this.#last = Buffer.from(data.subarray(start, end));
+        start = end + 1;
+        if (offset + start >= this.#skippedBytes) this.#mustGoOn(file, offset + start);
+      }
+      for (
+        let end = data.indexOf(NEWLINE, start);
+        end >= 0 && offset + start >= this.#skippedBytes;
+        end = data.indexOf(NEWLINE, start)
+      ) {
         this.#line(data.subarray(start, end));
         start = end + 1;
         if (this.#aggregator.size >= FLUSH_AGGREGATES || this.#eventsSinceFlush >= FLUSH_EVENTS) {
@@ -133,6 +156,13 @@ class Import {
         });
       }
       this.#progress({ readBytes, lines: this.#lines, events: this.#events });
+    }
+    if (offset < this.#skippedBytes) {
+      // It ended without a newline when it was taken in.
+      this.#last = rest;
+      this.#mustGoOn(file, offset + rest.length);
+      offset += rest.length;
+      rest = new Uint8Array(0);
     }
     // A last line without its end may still be written: a log that is done with ends with one.
     if (rest.length > 0 && this.#isWhole(rest)) {
@@ -158,12 +188,28 @@ class Import {
     };
   }
 
+  /** What was skipped must be what was taken in: another log may begin with the same line. */
+  #mustGoOn(file: LogFile, offset: number): void {
+    if (offset === this.#skippedBytes && this.#lastHash() === this.#source.lastLine) return;
+    throw new Fault('log-differs', {
+      message: `${file.label} begins as a log that was taken in before, and is another one`,
+      hint: 'give it a zone of its own (--zone), or, if it was edited, take it in anew (--again)',
+    });
+  }
+
+  #lastHash(): string {
+    return Buffer.from(this.#crypto.sha256(this.#last ?? new Uint8Array(0)))
+      .toString('hex')
+      .slice(0, 32);
+  }
+
   #isWhole(line: Uint8Array): boolean {
-    return !('why' in readLogLine(Buffer.from(line).toString(), this.#zone));
+    return isWholeLine(Buffer.from(line).toString(), this.#zone);
   }
 
   #line(bytes: Uint8Array): void {
     this.#lines += 1;
+    this.#last = bytes;
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString().replace(/\r$/, '');
     if (text === '') return;
     const event = readLogLine(text, this.#zone);
@@ -183,7 +229,7 @@ class Import {
   }
 
   async #flush(offset: number): Promise<void> {
-    await this.#store.flush(this.#source, this.#aggregator.take(), offset);
+    await this.#store.flush(this.#source, this.#aggregator.take(), offset, this.#lastHash());
     this.#eventsSinceFlush = 0;
   }
 }

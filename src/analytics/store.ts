@@ -26,6 +26,8 @@ export interface Source {
   readonly epoch: string;
   /** Where it goes on. */
   offset: number;
+  /** What the importer knows the place by: a hash of the line before it. */
+  lastLine: string;
 }
 
 /** Dirty hours, then days, rolled up in one transaction. */
@@ -62,11 +64,11 @@ export class AnalyticsStore {
   async acquire(name: string, label: string): Promise<Source> {
     const result = await this.#session.queryParams(
       `INSERT INTO ${SCHEMA}.source (name, label, epoch) VALUES ($1, $2, 1)
-       ON CONFLICT (name) DO UPDATE SET epoch = source.epoch + 1, label = EXCLUDED.label RETURNING id, epoch, next_offset`,
+       ON CONFLICT (name) DO UPDATE SET epoch = source.epoch + 1, label = EXCLUDED.label RETURNING id, epoch, next_offset, last_line`,
       [name, label],
     );
-    const [id, epoch, offset] = result.rows[0] as [string, string, string];
-    return { id: Number(id), name, epoch, offset: Number(offset) };
+    const [id, epoch, offset, lastLine] = result.rows[0] as [string, string, string, string];
+    return { id: Number(id), name, epoch, offset: Number(offset), lastLine };
   }
 
   /** Forgets all that came from a source, so that it can be taken in again. */
@@ -74,21 +76,22 @@ export class AnalyticsStore {
     await this.#transaction(async () => {
       await this.#session.query(
         `WITH gone AS (DELETE FROM ${SCHEMA}.http_1m WHERE source = ${source.id} RETURNING zone, at)
-         INSERT INTO ${SCHEMA}.dirty SELECT DISTINCT zone, date_trunc('hour', at, 'UTC') FROM gone ON CONFLICT DO NOTHING`,
+         INSERT INTO ${SCHEMA}.dirty SELECT DISTINCT zone, date_trunc('hour', at, 'UTC') FROM gone ORDER BY 1, 2 ${MARKED}`,
       );
-      await this.#advance(source, 0);
+      await this.#advance(source, 0, '');
     });
     source.offset = 0;
+    source.lastLine = '';
   }
 
   /** Adds partials and moves the source to `offset`: both or neither. Rejects with Fault `analytics-fenced` when somebody took the source over. */
-  async flush(source: Source, partials: readonly Partial[], offset: number): Promise<void> {
+  async flush(source: Source, partials: readonly Partial[], offset: number, lastLine: string): Promise<void> {
     await this.#makePartitions(
       MINUTES,
       partials.map(({ atMs }) => atMs),
     );
     await this.#transaction(async () => {
-      await this.#advance(source, offset);
+      await this.#advance(source, offset, lastLine);
       await this.#session.copyIn(
         `COPY ${SCHEMA}.http_1m (source, ${COLUMNS.join(', ')}) FROM STDIN`,
         chunks(partials.map(({ zone, atMs, aggregate }) => `${source.id}\t${copyRow(zone, atMs, aggregate)}\n`)),
@@ -99,11 +102,12 @@ export class AnalyticsStore {
         hours.set(`${at} ${zone}`, `${jsonText(zone)},"${at}"`);
       }
       await this.#session.queryParams(
-        `INSERT INTO ${SCHEMA}.dirty SELECT k->>0, (k->>1)::timestamptz FROM json_array_elements($1::json) AS k ORDER BY 1, 2 ON CONFLICT DO NOTHING`,
+        `INSERT INTO ${SCHEMA}.dirty SELECT k->>0, (k->>1)::timestamptz FROM json_array_elements($1::json) AS k ORDER BY 1, 2 ${MARKED}`,
         [`[${[...hours.values()].map((pair) => `[${pair}]`).join(',')}]`],
       );
     });
     source.offset = offset;
+    source.lastLine = lastLine;
   }
 
   /** Zones with the time that their requests span: the end is that of the last minute. Empty before anything was taken in. */
@@ -191,9 +195,9 @@ export class AnalyticsStore {
     );
   }
 
-  async #advance(source: Source, offset: number): Promise<void> {
+  async #advance(source: Source, offset: number, lastLine: string): Promise<void> {
     const result = await this.#session.query(
-      `UPDATE ${SCHEMA}.source SET next_offset = ${offset}, changed_at = now() WHERE id = ${source.id} AND epoch = ${source.epoch} AND next_offset = ${source.offset} RETURNING 1`,
+      `UPDATE ${SCHEMA}.source SET next_offset = ${offset}, last_line = '${lastLine}', changed_at = now() WHERE id = ${source.id} AND epoch = ${source.epoch} AND next_offset = ${source.offset} RETURNING 1`,
     );
     if (result.rows.length === 1) return;
     throw new Fault('analytics-fenced', {
@@ -223,6 +227,9 @@ export class AnalyticsStore {
     }
   }
 }
+
+/** Locks a mark that is there: a roller that takes it now would not see the minutes that it stands for, and leave nothing behind. */
+const MARKED = 'ON CONFLICT (zone, at) DO UPDATE SET at = EXCLUDED.at';
 
 /** Keys of advisory locks: any numbers that nobody else uses. */
 const SETUP_LOCK = 5_391_274_001;

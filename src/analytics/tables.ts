@@ -30,7 +30,7 @@ export const SETUP_SQL = `
 CREATE EXTENSION IF NOT EXISTS hstore;
 CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
 CREATE TABLE IF NOT EXISTS ${SCHEMA}.source (id int GENERATED ALWAYS AS IDENTITY, name text PRIMARY KEY, label text NOT NULL,
-  next_offset bigint NOT NULL DEFAULT 0, epoch bigint NOT NULL DEFAULT 0, changed_at timestamptz NOT NULL DEFAULT now());
+  next_offset bigint NOT NULL DEFAULT 0, last_line text NOT NULL DEFAULT '', epoch bigint NOT NULL DEFAULT 0, changed_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE IF NOT EXISTS ${SCHEMA}.http_1m (source int NOT NULL, ${VALUES}) PARTITION BY RANGE (at);
 CREATE INDEX IF NOT EXISTS http_1m_key ON ${SCHEMA}.http_1m (zone, at);
 CREATE TABLE IF NOT EXISTS ${SCHEMA}.http_1h (${VALUES}, PRIMARY KEY (zone, at)) PARTITION BY RANGE (at);

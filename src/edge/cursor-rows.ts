@@ -233,6 +233,7 @@ export class LaneRows implements CursorRows {
   async #next(): Promise<void> {
     try {
       const chunk = await this.#query.next(0);
+      if (this.#isClosed) return;
       const bytes = Buffer.from(chunk.bytes);
       const isInFile = bytes.length > 0 && this.#memoryBytes + bytes.length > MEMORY_BYTES_MAX;
       const offset = isInFile ? await this.#write(bytes) : null;
@@ -249,8 +250,15 @@ export class LaneRows implements CursorRows {
     this.#deps.files.add(bytes.length);
     const offset = this.#fileBytes;
     this.#fileBytes += bytes.length;
-    this.#file ??= await this.#deps.files.open();
-    await this.#file.file.write(bytes, offset);
+    const file = this.#file ?? (await this.#deps.files.open());
+    if (this.#isClosed && this.#file === null) {
+      // Closed while the file was opened: nobody else will take it away.
+      await file.file.close();
+      await this.#deps.files.delete(file.path);
+      return offset;
+    }
+    this.#file = file;
+    await file.file.write(bytes, offset);
     return offset;
   }
 

@@ -223,11 +223,11 @@ describe('bounds', () => {
   test('INVARIANT_I8: cursors that others wait for lie in files, which have a bound', async () => {
     await postgres.sql('CREATE TABLE long (id int PRIMARY KEY, t text)');
     await commit(`INSERT INTO long SELECT i, repeat('x', 1000) FROM generate_series(1, 5000) i`);
-    // A new table is the core's until the edge has asked whether its role may read it.
+    // A new table is the core's until the edge has asked whether its role may read it; and this edge follows by itself.
     const knows = (client: Client): Promise<true> =>
-      waitFor('the edge to know the table', async () => {
-        await client.ask('SELECT t FROM long WHERE id = 1');
-        return (await client.by()) === 'local';
+      waitFor('the edge to have the table', async () => {
+        const row = await client.ask('SELECT t FROM long WHERE id = 1');
+        return (await client.by()) === 'local' && row !== '';
       });
     const cursor = 'BEGIN; DECLARE c SCROLL CURSOR FOR SELECT t FROM long WHERE id > 0 ORDER BY id';
     await withEdge({ slowLanesMax: 1 }, async (one) => {

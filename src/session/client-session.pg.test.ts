@@ -173,6 +173,17 @@ for (const version of ['15', '18'] as const) {
       expect(await user(verified)).toBe('clear');
     });
 
+    test('a text that cannot be written down is refused, and the next statement runs', async () => {
+      await using session = await connect('postgres', 'sslmode=disable');
+      const first = session.query("SELECT 'a\0b'").catch((error: unknown) => String(error));
+      const waiting = session.query('SELECT 1');
+      const third = session.queryParams('SELECT $1', ['a\0b']).catch((error: unknown) => String(error));
+      expect(await first).toContain('zero');
+      expect((await waiting).rows).toEqual([['1']]);
+      await third;
+      expect((await session.query('SELECT 2')).rows).toEqual([['2']]);
+    });
+
     test('connects through a unix socket', async () => {
       const target = parseConnectionString(
         `host=${postgres.socketDir} port=${postgres.port} user=postgres dbname=postgres`,

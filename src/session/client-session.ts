@@ -384,7 +384,16 @@ export class ClientSession {
 
   #begin(next: Operation): void {
     this.#operation = next;
-    next.start();
+    try {
+      next.start();
+    } catch (error) {
+      // It could not be written down (a text with a zero byte): nothing was sent, and the session is as it was.
+      this.#writer.take();
+      this.#operation = null;
+      next.failed(error as Error);
+      const waiting = this.#waiting.shift();
+      if (waiting !== undefined && this.#operation === null) this.#begin(waiting);
+    }
   }
 
   #send(write: (writer: ByteWriter) => void): boolean {

@@ -92,6 +92,8 @@ export class Placements {
   readonly #deps: PlacementsDeps;
   readonly #options: PlacementsOptions;
   #specs: readonly PlacementSpec[] = [];
+  /** The change that runs, or the last one. */
+  #changing: Promise<void> = Promise.resolve();
   #configured: ReadonlySet<string> = new Set();
   #main: Hub | null = null;
   #mainHistory = '';
@@ -231,17 +233,20 @@ export class Placements {
 
   /** Puts a placement in place of the one of that name. Resolves when it is in force, or waits for traffic of the upstream. */
   async set(spec: PlacementSpec, options: { readonly force: boolean }): Promise<PlacementReport> {
-    this.#mustNotBeConfigured(spec.name);
-    const specs = [...this.#specs.filter((one) => one.name !== spec.name), spec];
-    if (specs.length > PLACEMENTS_MAX) {
-      throw new Fault('placement-invalid', {
-        message: `there are ${PLACEMENTS_MAX} placements already`,
-        sqlstate: '54000',
-      });
-    }
-    checkSpecs(specs);
-    if (!options.force) this.#refuseProblems(spec);
-    return await this.#change(specs);
+    await this.#inTurn(async () => {
+      this.#mustNotBeConfigured(spec.name);
+      const specs = [...this.#specs.filter((one) => one.name !== spec.name), spec];
+      if (specs.length > PLACEMENTS_MAX) {
+        throw new Fault('placement-invalid', {
+          message: `there are ${PLACEMENTS_MAX} placements already`,
+          sqlstate: '54000',
+        });
+      }
+      checkSpecs(specs);
+      if (!options.force) this.#refuseProblems(spec);
+      await this.#change(specs);
+    });
+    return await this.#inForce();
   }
 
   /** The upstream streams: a change that has waited since before need not wait for a user's transaction. */
@@ -254,9 +259,19 @@ export class Placements {
   }
 
   async remove(name: string): Promise<PlacementReport> {
-    this.#mustNotBeConfigured(name);
-    if (!this.#specs.some((spec) => spec.name === name)) throw unknownPlacement(name);
-    return await this.#change(this.#specs.filter((spec) => spec.name !== name));
+    await this.#inTurn(async () => {
+      this.#mustNotBeConfigured(name);
+      if (!this.#specs.some((spec) => spec.name === name)) throw unknownPlacement(name);
+      await this.#change(this.#specs.filter((spec) => spec.name !== name));
+    });
+    return await this.#inForce();
+  }
+
+  /** Changes one after the other: each begins with what the one before has stored, and none takes another back. */
+  async #inTurn(change: () => Promise<void>): Promise<void> {
+    const mine = this.#changing.then(change, change);
+    this.#changing = mine.catch(() => {});
+    await mine;
   }
 
   /** What is wrong with a placement, as the tables are now; empty when nothing is. Throws Fault `placement-invalid`. */
@@ -308,7 +323,7 @@ export class Placements {
     });
   }
 
-  async #change(specs: readonly PlacementSpec[]): Promise<PlacementReport> {
+  async #change(specs: readonly PlacementSpec[]): Promise<void> {
     const before = this.#specs;
     this.#specs = specs;
     try {
@@ -319,9 +334,14 @@ export class Placements {
     }
     // At once, not when it takes effect: nobody is sent by the old rule what the new one might not allow.
     this.onAssigned();
+    await this.#replica?.setPlacements(this.restricted);
+  }
+
+  /** Resolves when all changes are in force, or wait for traffic of the upstream. */
+  async #inForce(): Promise<PlacementReport> {
     const replica = this.#replica;
     if (replica === null) return { inForce: [], isWaiting: true, problems: {} };
-    let report = await replica.setPlacements(this.restricted);
+    let report = await replica.placements();
     if (report.isWaiting && this.nudge !== null) await this.nudge();
     const deadline = this.#deps.clock.now() + IN_FORCE_WAIT_MS;
     while (report.isWaiting && this.nudge !== null && this.#deps.clock.now() < deadline) {

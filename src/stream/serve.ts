@@ -338,7 +338,11 @@ class Walsender implements SessionOwner, Outlet {
     const from = command.lsn === LSN_ZERO ? slot.confirmedLsn : command.lsn;
     await this.#waitUntilThere(from);
     if (this.#session.closed) return;
-    const { hub, placement, floor } = this.#view();
+    const { hub, placement, floor, history: now } = this.#view();
+    // While we waited another placement may have become this peer's, or another connection have taken the slot.
+    if (has !== now) throw otherPlacement(has, now);
+    const taken = state.subscriberNamed(command.slot);
+    if (taken !== null && taken !== other) throw slotInUse(command.slot);
     if (from < floor) throw positionNotInLog(from, floor);
     const subscription = new Subscription(hub, state.deps.disk, this, {
       name: command.slot,

@@ -147,6 +147,9 @@ test('a log that grows adds what is new, an unfinished last line waits, and bad 
   const path = join(folder, 'growing.log');
   writeFileSync(path, `${line(1)}${line(2)}this is no request\n${line(3).slice(0, 40)}`);
   expect(await importFile(url, path)).toMatchObject({ lines: 3, events: 2, badLines: 1 });
+  // What could be the whole of a shorter format is waited for too.
+  writeFileSync(path, `${line(1)}${line(2)}this is no request\n${line(3, '/', 1234).split(' "-"')[0]?.slice(0, -2)}`);
+  expect(await importFile(url, path)).toMatchObject({ lines: 0, events: 0 });
   writeFileSync(path, `${line(1)}${line(2)}this is no request\n${line(3)}${line(4)}`);
   expect(await importFile(url, path)).toMatchObject({ lines: 2, events: 2, badLines: 0 });
   // Packed and moved it is the same log.
@@ -157,6 +160,35 @@ test('a log that grows adds what is new, an unfinished last line waits, and bad 
   expect(answer.total).toMatchObject({ requests: 5, bytes: 500, uniques: 5, uniquesError: 0 });
   // The offset of the log's own clock counts.
   expect(answer.series[0]?.at).toBe('2026-06-01T08:00:00.000Z');
+});
+
+test('another log that begins with the same line is refused, and gets a zone of its own', async () => {
+  const url = await freshDatabase();
+  const [one, two] = [join(folder, 'one.log'), join(folder, 'two.log')] as const;
+  writeFileSync(one, `${line(1)}${line(2)}${line(3)}`);
+  writeFileSync(two, `${line(1)}${line(4)}${line(5)}${line(6)}`);
+  await importFile(url, one);
+  expect(await run(['analytics', 'import', two, '--database-url', url], 2)).toContain('is another one');
+  writeFileSync(two, line(1));
+  expect(await run(['analytics', 'import', two, '--database-url', url], 2)).toContain('is another one');
+  writeFileSync(two, `${line(1)}${line(4)}${line(5)}${line(6)}`);
+  expect(await importFile(url, two, '--zone', 'two')).toMatchObject({ events: 4 });
+  expect((await query(url, '--zone', 'default')).total.requests).toBe(3);
+});
+
+test('two imports at once leave nothing out of the hours', async () => {
+  const url = await freshDatabase();
+  const logs = Array.from({ length: 4 }, (_, which) => {
+    const path = join(folder, `parallel-${which}.log`);
+    writeFileSync(path, Array.from({ length: 3000 }, (__, second) => line(second, `/${which}`)).join(''));
+    return path;
+  });
+  await run(['analytics', 'import', logs[0] as string, '--database-url', url]);
+  await Promise.all(logs.slice(1).map((path, which) => importFile(url, path, '--zone', `z${which}`)));
+  for (const zone of ['z0', 'z1', 'z2']) {
+    expect((await query(url, '--zone', zone, '--step', 'hour')).total.requests).toBe(3000);
+    expect((await query(url, '--zone', zone, '--step', 'minute')).total.requests).toBe(3000);
+  }
 });
 
 test('JSON lines with their own zones, countries, cache and latency', async () => {
@@ -189,9 +221,15 @@ test('JSON lines with their own zones, countries, cache and latency', async () =
     },
     { ts: 1780272080000, host: 'b.example', ip: '1.1.1.1', request: 'PUT /x HTTP/2', status: 201 },
     { time: 'never', status: 200 },
+    // What a stranger can make a log say must not stop what comes behind it.
+    { ts: 1780272080000, status: 200, host: 'h'.repeat(4000) },
+    { ts: 1780272080000, status: 200, host: 'a\u0000b' },
+    { ts: 1780272080000, status: 200, bytes: 1e300 },
+    { ts: 1e300, status: 200 },
+    { ts: 1780272080000, status: 200, content_type: 'x'.repeat(5000) },
   ];
   writeFileSync(path, lines.map((each) => `${JSON.stringify(each)}\n`).join(''));
-  expect(await importFile(url, path)).toMatchObject({ events: 3, badLines: 1 });
+  expect(await importFile(url, path)).toMatchObject({ events: 3, badLines: 6 });
   const a = await query(url, '--zone', 'a.example', '--by', 'country,colo,method,status,content_type');
   expect(a.total).toMatchObject({ requests: 2, bytes: 10, cached: 1, threats: 1, uniques: 2 });
   expect(a.by).toEqual({

@@ -311,6 +311,29 @@ test('bad input is refused and harms nobody else', async () => {
   expect((await good.ask('GET', '/chunked')).body.toString()).toBe('hello world');
 });
 
+test('a waiter that goes away is not woken, and no page of a browser is answered', async () => {
+  using other = new Peer();
+  {
+    using waiter = new Peer();
+    waiter.send('GET /rpc/set?key=ghost&value=1&WAIT=ghosts&WAITTIME=600 HTTP/1.1\r\n\r\n');
+    await until('it waits', async () => {
+      const { body } = await other.ask('GET', '/rpc/void?SIGNAL=none');
+      return body.toString().startsWith('SIGNALED');
+    });
+  }
+  await until('its wait has ended with it', async () => {
+    const { body } = await other.ask('GET', '/rpc/void?SIGNAL=ghosts');
+    return body.toString() === 'SIGNALED\t0\n';
+  });
+  expect((await other.ask('GET', '/ghost')).status).toBe(404);
+  expect((await other.ask('GET', '/rpc/clear', Buffer.alloc(0), { Origin: 'http://evil.example' })).status).toBe(403);
+  expect((await other.ask('GET', '/rpc/clear', Buffer.alloc(0), { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403);
+  // Lines without a tab are no records, however many.
+  const lines = Buffer.alloc(2_000_000, '\n');
+  const type = { 'Content-Type': 'text/tab-separated-values' };
+  expect((await other.ask('POST', '/rpc/set_bulk', lines, type)).body.toString()).toBe('num\t0\n');
+});
+
 test('without the core reads go on and writes say so', async () => {
   using peer = new Peer();
   expect((await peer.ask('PUT', '/stays', Buffer.from('here'))).status).toBe(201);

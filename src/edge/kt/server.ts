@@ -51,12 +51,16 @@ const CURSORS_MAX = 1000;
 
 const WAIT_SECONDS_DEFAULT = 30;
 
+/** Requests that wait for a signal. */
+const WAITERS_MAX = 1000;
+
 export class KtServer {
   readonly #deps: KtServerDeps;
   readonly #options: KtServerOptions;
   readonly #databases: readonly KtDatabase[];
   readonly #connections = new Set<KtConnection>();
   readonly #waiting = new Map<string, Set<() => void>>();
+  #waitersCount = 0;
   readonly #startedAtMs: number;
   readonly counts = { get: 0, getMisses: 0, set: 0, remove: 0, misc: 0 };
   #listener: Listener | null = null;
@@ -138,18 +142,24 @@ export class KtServer {
     return records(output);
   }
 
-  /** Waits for a signal of that name; false when none came in time. */
-  wait(name: string, seconds: number): Promise<boolean> {
+  /** Waits for a signal of that name; false when none came in time, or the client went away. Throws KtError 503 when too many wait. */
+  wait(name: string, seconds: number, gone: AbortSignal): Promise<boolean> {
+    if (this.#waitersCount >= WAITERS_MAX) throw new KtError(503, `${WAITERS_MAX} clients wait for signals already`);
+    this.#waitersCount += 1;
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(name) ?? new Set();
       this.#waiting.set(name, waiting);
       const finish = (signalled: boolean): void => {
-        waiting.delete(signal);
+        if (!waiting.delete(signal)) return;
+        this.#waitersCount -= 1;
+        gone.removeEventListener('abort', left);
         if (waiting.size === 0) this.#waiting.delete(name);
         timer[Symbol.dispose]();
         resolve(signalled);
       };
       const signal = (): void => finish(true);
+      const left = (): void => finish(false);
+      gone.addEventListener('abort', left);
       const timer = this.#deps.clock.after(seconds * 1000, () => finish(false));
       waiting.add(signal);
     });
@@ -216,6 +226,7 @@ class KtConnection {
   readonly #log: Log;
   readonly #connection: Connection;
   readonly #cursors = new Map<string, Cursor>();
+  readonly #gone = new AbortController();
   readonly #input = new Input();
   #busy = false;
   #told = false;
@@ -235,7 +246,10 @@ class KtConnection {
         }
       },
       drain: () => connection.resume(),
-      close: gone,
+      close: () => {
+        this.#gone.abort();
+        gone();
+      },
     };
   }
 
@@ -285,6 +299,10 @@ class KtConnection {
       this.end();
       return bytes.length;
     }
+    if (isOfAPage(request)) {
+      this.#send(writeHttp(403, {}, Buffer.from('not for web pages\n'), request));
+      return request.length;
+    }
     const [path, query] = splitOnce(request.target.replace(/^[a-z]+:\/\/[^/]*/i, ''), '?');
     this.#send(
       path.startsWith('/rpc/') ? await this.#rpc(request, path.slice(5), query) : await this.#rest(request, path),
@@ -321,7 +339,8 @@ class KtConnection {
     const waitName = input.get('WAIT')?.toString('latin1');
     if (waitName !== undefined) {
       const seconds = Number.parseFloat(input.get('WAITTIME')?.toString('latin1') ?? '');
-      const waited = await this.#server.wait(waitName, seconds > 0 ? Math.min(seconds, 3600) : WAIT_SECONDS_DEFAULT);
+      const waitSeconds = seconds > 0 ? Math.min(seconds, 3600) : WAIT_SECONDS_DEFAULT;
+      const waited = await this.#server.wait(waitName, waitSeconds, this.#gone.signal);
       if (!waited) throw new KtError(503, 'the condition timed out');
     }
     const output = new Map(await this.#procedure(name, input));
@@ -482,6 +501,11 @@ class KtConnection {
     }
     return writeHits(command, hits);
   }
+}
+
+/** A page in a browser on this machine reaches loopback too, and this port asks for no password: what browsers mark is refused. */
+function isOfAPage({ headers }: HttpRequest): boolean {
+  return headers.has('origin') || (headers.get('sec-fetch-site') ?? 'none') !== 'none';
 }
 
 /** What the core or a table says, in Kyoto Tycoon's words. */

@@ -22,14 +22,15 @@ export function readTsv(body: Buffer, encoding: ColumnEncoding): Records {
   for (let start = 0; start < body.length; ) {
     const newline = body.indexOf(0x0a, start);
     const end = newline < 0 ? body.length : newline;
-    const tab = body.indexOf(0x09, start);
+    // Within the line: a body of lines without tabs must not be searched to its end for each.
+    const line = body.subarray(start, end);
+    const tab = line.indexOf(0x09);
     // A line without a tab is no record.
-    if (tab >= 0 && tab < end) {
-      const second = body.indexOf(0x09, tab + 1);
-      const valueEnd = second >= 0 && second < end ? second : end;
+    if (tab >= 0) {
+      const second = line.indexOf(0x09, tab + 1);
       records.set(
-        decodeColumn(body.subarray(start, tab), encoding).toString('latin1'),
-        decodeColumn(trimCarriageReturn(body.subarray(tab + 1, valueEnd)), encoding),
+        decodeColumn(line.subarray(0, tab), encoding).toString('latin1'),
+        decodeColumn(trimCarriageReturn(line.subarray(tab + 1, second < 0 ? line.length : second)), encoding),
       );
     }
     start = end + 1;

@@ -186,6 +186,17 @@ test('PUT makes and changes rows, DELETE takes them away', async () => {
   expect(await code(await ask('DELETE', 's.zone/new'))).toEqual([404, 'key-unknown']);
 });
 
+test('zero bytes are refused, and block nobody who writes after them', async () => {
+  for (let round = 0; round < 6; round += 1) {
+    expect(await code(await put('blob/a%00b', '{"n": 1}'))).toEqual([400, 'key-invalid']);
+    expect(await code(await put('blob/x?column=t', 'a\0b'))).toEqual([400, 'body-invalid']);
+    expect(await code(await ask('DELETE', 'blob/a%00b'))).toEqual([400, 'key-invalid']);
+    expect(await code(await get('hidden/%00'))).toEqual([400, 'key-invalid']);
+    expect((await put('blob/x', '{"t": "\\u0000"}')).status).toBe(400);
+  }
+  expect((await put('blob/x', '{"n": 1}')).status).toBe(204);
+});
+
 test('a column is written as bytes', async () => {
   const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
   expect((await put('blob/raw?column=v', bytes)).status).toBe(201);

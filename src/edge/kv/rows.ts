@@ -87,6 +87,9 @@ export type KvValues = { readonly json: string } | { readonly column: string; re
 
 const DIGEST_BYTES = 12;
 
+/** Names of tables that are remembered, in all the ways that they are written. */
+const TABLES_MAX = 1000;
+
 export class KvRows {
   readonly #deps: KvRowsDeps;
   /** By the name that is asked for; void with the catalogue. */
@@ -135,6 +138,7 @@ export class KvRows {
       sqlColumns,
       sqlGet: `SELECT ${sqlColumns} FROM ${sqlName} WHERE ${sqlKey}`,
     };
+    if (this.#tables.size >= TABLES_MAX) this.#tables.clear();
     this.#tables.set(name, made);
     return made;
   }
@@ -324,6 +328,8 @@ const NO_FORMATS: readonly number[] = [];
 const TEXTS: ReadonlySet<number> = new Set([OID.text, OID.varchar]);
 
 function requireWholeKey(table: KvTable, key: readonly string[]): void {
+  // Postgres has no such text.
+  if (key.some((value) => value.includes('\0'))) throw badKey(table, key);
   if (key.length === table.keys.length) return;
   throw new KvFault(
     400,
@@ -394,6 +400,13 @@ function rawLiteral(column: ColumnImage, bytes: Uint8Array): string {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     throw new KvFault(400, 'body-invalid', `the body is not UTF-8, and ${column.name} is not bytea`);
+  }
+  if (text.includes('\0')) {
+    throw new KvFault(
+      400,
+      'body-invalid',
+      `the body has a zero byte, which ${column.name} cannot hold: it is not bytea`,
+    );
   }
   return quoteLiteral(text);
 }
