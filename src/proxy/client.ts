@@ -481,7 +481,7 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
     this.#countWaiting();
     if (waiting) this.host.abandon(this);
     this.#forgetStatements();
-    if (this.#hadChannels) void this.host.listen(this, []);
+    if (this.#hadChannels) this.#listenNoMore();
     if (server !== null) {
       if (midFrame) server.doomed ??= 'its client left in the middle of a message';
       if (this.#sticky) server.doomed ??= 'its client left state that cannot be reset';
@@ -664,6 +664,11 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
 
   /** The messages `[at, end)` are all there is and only read: should a replica refuse them, the primary gets them. */
   #keepForReplay(server: ServerConnection, buffer: Buffer, at: number, end: number): void {
+    // Taking back drops all that has come and is held: never the answers to what was asked before (those the proxy itself gave
+    // go out at the end of this turn's input).
+    for (let index = 0; index < server.ledger.length; index += 1) {
+      if ((server.ledger.kindAt(index) & HIDDEN) === 0) return;
+    }
     const isWhole = end === buffer.length && end - at <= REPLAY_BYTES_MAX;
     if (isWhole && server.status === STATUS_IDLE && this.host.isReplica(server)) this.replay = copied(buffer, at, end);
   }
@@ -686,6 +691,8 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
   runAgain(server: ServerConnection): void {
     if (this.state === 'closed' || this.server !== server) return;
     this.server = null;
+    // It is given back without waiting, as `serverQuiet` would: a late cancel must not hit somebody else's statement.
+    if (server.cancels > 0 || !server.quiet) server.doomed ??= 'a cancel request is under way';
     this.host.release(this, server);
     this.#runTakenBack();
   }
@@ -1046,8 +1053,13 @@ export class ClientConnection implements ConnectionHandler, LinkedClient, LaneWa
     this.settings = this.#startupSettings();
     if (this.#hadChannels) {
       this.#hadChannels = false;
-      void this.host.listen(this, []);
+      this.#listenNoMore();
     }
+  }
+
+  /** The primary may be away just now; the listener forgets the channels at once and has the rest right when it is back. */
+  #listenNoMore(): void {
+    this.host.listen(this, []).catch(() => {});
   }
 
   #startupSettings(): SessionSettings {

@@ -111,7 +111,13 @@ export class SharedListener {
       notification: (processId, channel, payload) => this.#deliver(processId, channel, payload),
       closed: () => this.#lost(session),
     };
-    for (const channel of this.#channels.keys()) await session.query(`LISTEN ${quoteIdentifier(channel)}`);
+    try {
+      for (const channel of this.#channels.keys()) await session.query(`LISTEN ${quoteIdentifier(channel)}`);
+    } catch (error) {
+      // Nobody else knows it: it would stay open.
+      session.destroy();
+      throw error;
+    }
     this.#backoff.reset();
     this.#session = session;
     return session;

@@ -468,6 +468,11 @@ export class Proxy implements ClientHost, LoginHost {
         server = null;
       }
     }
+    if (connection.closed) {
+      // Its close has been told already and would never give back what a client has.
+      if (server !== null) (server.owner as Pool).release(server);
+      throw leftDuringLogin();
+    }
     const { processId, secretKey } = this.#cancelKey(server, login.protocolVersion);
     const told = applicationName === '' ? reported : reported.with('application_name', applicationName);
     const client = new ClientConnection({
@@ -519,7 +524,7 @@ export class Proxy implements ClientHost, LoginHost {
         granted: (server) => {
           if (connection.closed) {
             pool.release(server);
-            reject(new Fault('connection-lost', { message: 'the client left during its login' }));
+            reject(leftDuringLogin());
           } else resolve(server);
         },
         waitFailed: (fault) => reject(fault),
@@ -614,6 +619,10 @@ export class Proxy implements ClientHost, LoginHost {
     const server = await this.#loginTo(database, login.user, 'primary', login.settings, login.replication);
     const { connection } = login;
     const upstream = server.connection;
+    if (connection.closed) {
+      upstream.end();
+      throw leftDuringLogin();
+    }
     const { writer } = login;
     for (const [name, value] of server.parameters) encodeBackend(writer, { tag: 'parameterStatus', name, value });
     if (server.backendKey !== null) encodeBackend(writer, { tag: 'backendKeyData', ...server.backendKey });
@@ -745,10 +754,10 @@ export class Proxy implements ClientHost, LoginHost {
   }
 
   /** In the order in which they came, those who wait in a pool ask anew, perhaps in another. */
-  #askAgain(from: Pool, poolOf: () => Pool): void {
+  #askAgain(from: Pool, poolOf: (waiter: Waiter) => Pool): void {
     for (const waiter of from.takeWaiters()) {
       if (waiter instanceof ClientConnection) this.rested(waiter);
-      const pool = poolOf();
+      const pool = poolOf(waiter);
       const server =
         waiter instanceof ClientConnection
           ? this.#turnOf(waiter, pool, this.tenants.lane(waiter.tenant, pool.backend))
@@ -1373,9 +1382,11 @@ export class Proxy implements ClientHost, LoginHost {
 
   /** Clients that waited for a replica that is gone wait elsewhere; nothing of theirs was sent yet. */
   #moveWaiters(database: DatabaseState, from: Pool): void {
-    const place = this.#replicaPlace(database, 0n);
-    if (place === from.place) return;
-    this.#askAgain(from, () => this.#poolFor(database, from.user, place));
+    this.#askAgain(from, (waiter) => {
+      // Whoever has written still has to see it where it reads now.
+      const wroteAt = waiter instanceof ClientConnection ? waiter.wroteAt : 0n;
+      return this.#poolFor(database, from.user, this.#replicaPlace(database, wroteAt));
+    });
   }
 
   readonly #primaries = new Map<string, string>();
@@ -1535,6 +1546,10 @@ function backendName(config: DatabaseConfig, place: string): string {
 
 function keyText(processId: number, secretKey: Uint8Array): string {
   return `${processId}:${Buffer.from(secretKey).toString('hex')}`;
+}
+
+function leftDuringLogin(): Fault {
+  return new Fault('connection-lost', { message: 'the client left during its login' });
 }
 
 function tooManyClients(): Fault {

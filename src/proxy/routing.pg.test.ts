@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { freePort, needs, startPostgres, type TestPostgres, waitFor } from '../../test/harness.ts';
 import { databaseConfig, startProxy, type TestProxy } from '../../test/proxy.ts';
+import { query, RawPeer } from '../../test/raw-peer.ts';
 import { findProgram, type PostgresProcess, serverUser, startPostgresProcess } from '../runtime/postgres.ts';
 import type { Topology } from '../contracts/topology.ts';
 import type { DatabaseConfig } from './config.ts';
@@ -248,6 +249,17 @@ describe.skipIf(!needs('postgres-15'))('a primary and a replica', () => {
       const numbers = (await Promise.all(asked)).flat().sort((a, b) => a - b);
       expect(numbers).toEqual(Array.from({ length: 80 }, (_, index) => 2001 + index));
       for (const client of clients) await client.end();
+    });
+
+    test('what was asked before it and is not answered yet is answered all the same', async () => {
+      await using proxy = await start({ splitReads: true });
+      using peer = await RawPeer.login(proxy.port, { user: 'postgres', database: 'postgres' });
+      peer.takeFrames();
+      peer.send(Buffer.concat([query("select 'earlier' from who"), query('select n from counting where n > 3')]));
+      await waitFor('both are answered', () => peer.frames().filter(({ type }) => type === 'Z').length === 2);
+      // The second is refused: it may not be tried again without the first one's answer being lost.
+      const answers = peer.frames().map(({ type }) => type);
+      expect(answers.filter((type) => /[DEZ]/.test(type))).toEqual(['D', 'Z', 'E', 'Z']);
     });
 
     test('is told where the client asked for a replica, or for a transaction that only reads', async () => {

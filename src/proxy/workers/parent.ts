@@ -282,8 +282,9 @@ export class WorkerParent {
 
   /** Starts a worker for the place; resolves when it listens. */
   async #fill(slot: Slot): Promise<void> {
-    slot.busy = true;
+    // It may find no place for one more; the slot is not busy then.
     const member = this.#spawn();
+    slot.busy = true;
     try {
       await this.#serve(member);
       slot.member = member;
@@ -335,7 +336,7 @@ export class WorkerParent {
   #serve(member: Member): Promise<void> {
     const { clock, log } = this.#world;
     const serve = async (): Promise<void> => {
-      if (this.#stop.signal.aborted || member.exited) throw new Fault('stopping', { message: 'the proxy stops' });
+      this.#assertGoesOn(member);
       using _deadline = clock.after(START_MS, () => void member.handle.kill());
       this.#tell(member, {
         tag: 'serve',
@@ -348,6 +349,8 @@ export class WorkerParent {
         topologies: [...(this.#options.topologies ?? [])].map(([name, source]) => [name, source.current()] as const),
       });
       const { port, readPort } = await member.serving;
+      // SHUTDOWN has asked only those that served: this one would never leave.
+      this.#assertGoesOn(member);
       this.#port = port;
       this.#readPort = readPort;
       member.state = 'serving';
@@ -358,6 +361,12 @@ export class WorkerParent {
     const result = this.#listening.then(serve);
     this.#listening = result.catch(() => {});
     return result;
+  }
+
+  #assertGoesOn(member: Member): void {
+    if (this.#stop.signal.aborted || this.#draining || member.exited) {
+      throw new Fault('stopping', { message: 'the proxy stops' });
+    }
   }
 
   /** The ports of the first worker, when the configuration left the choice to the system. */
@@ -491,6 +500,8 @@ export class WorkerParent {
     while (!this.#stop.signal.aborted && !this.#draining && slot.member === null) {
       await sleepQuietly(clock, slot.backoff.next(), this.#stop.signal);
       if (this.#stop.signal.aborted || this.#draining) return;
+      // A restart may have filled the slot meanwhile, or taken it away.
+      if (slot.busy || slot.member !== null || !this.#slots.includes(slot)) return;
       try {
         slot.restarts += 1;
         await this.#fill(slot);
