@@ -86,6 +86,17 @@ export class SharedListener {
     if (this.#session !== null && !this.#session.closed) await this.#session.query('SELECT 1');
   }
 
+  /** The primary is another one now. */
+  renew(): void {
+    void this.#connecting?.then(
+      () => this.renew(),
+      () => {},
+    );
+    if (this.#session === null) return;
+    this.#disconnect();
+    this.#reconnectLater();
+  }
+
   close(): void {
     this.#closed = true;
     this.#disconnect();

@@ -332,7 +332,9 @@ export class Proxy implements ClientHost, LoginHost {
       this.#admitAdmin(client);
       return;
     }
-    const database = this.#databaseOf(client.database);
+    // One that a RELOAD has taken away may still have clients, but gets no new ones.
+    const isConfigured = this.#configOf(client.database) !== null;
+    const database = isConfigured ? this.#databaseOf(client.database) : null;
     if (database === null) {
       throw new Fault('database-unknown', {
         message: `database "${client.database}" does not exist`,
@@ -1324,16 +1326,16 @@ export class Proxy implements ClientHost, LoginHost {
     if (known !== undefined) return known;
     const config = this.#configOf(name);
     if (config === null) return null;
-    const given = this.#options.topologies?.get(name) ?? this.#options.topologies?.get('*');
-    const first = config.servers[0] ?? { host: '127.0.0.1', port: 5432 };
-    const database = new DatabaseState(config, given ?? singleServer(first), this.#metrics);
+    const given = this.#topologyGiven(name);
+    const database = new DatabaseState(config, given ?? onlyServerOf(config), this.#metrics);
     if (given === undefined && config.servers.length > 1) {
       database.watched = this.#watch(database);
       database.topology = database.watched;
     }
     this.databases.set(name, database);
     const state = this.siblings?.state();
-    database.paused = this.pausedAll || state?.paused.includes(name) === true;
+    const isPausedWithAll = this.pausedAll && state?.resumed.includes(name) !== true;
+    database.paused = isPausedWithAll || state?.paused.includes(name) === true;
     database.disabled = state?.disabled.includes(name) === true;
     this.#applyLimits();
     this.#shareLimit(`db:${name}`, database.limit, () => this.#poolsOf('database', name));
@@ -1347,6 +1349,27 @@ export class Proxy implements ClientHost, LoginHost {
     if (primary !== null) this.#primaries.set(name, addressText(primary));
     database.topology.subscribe((topology) => this.#topologyChanged(database, topology));
     return database;
+  }
+
+  #topologyGiven(name: string): TopologySource | undefined {
+    return this.#options.topologies?.get(name) ?? this.#options.topologies?.get('*');
+  }
+
+  /** A RELOAD may name other servers: what runs on the old ones ends there, what begins goes to the new ones. */
+  #takeServers(database: DatabaseState): void {
+    const config = this.#configOf(database.config.name);
+    if (config === null) return;
+    const isSame = serversText(config) === serversText(database.config);
+    database.config = config;
+    if (isSame || this.#topologyGiven(config.name) !== undefined) return;
+    database.watched?.stop();
+    database.watched = config.servers.length > 1 ? this.#watch(database) : null;
+    database.topology = database.watched ?? onlyServerOf(config);
+    database.topology.subscribe((topology) => this.#topologyChanged(database, topology));
+    database.welcome.clear();
+    database.serverEncoding = null;
+    this.#topologyChanged(database, database.topology.current());
+    for (const [key, listener] of this.#listeners) if (key.startsWith(`${config.name}\0`)) listener.renew();
   }
 
   #watch(database: DatabaseState): StaticTopology {
@@ -1433,6 +1456,7 @@ export class Proxy implements ClientHost, LoginHost {
   configure(config: ProxyConfig): void {
     this.config = config;
     this.#secrets.forget();
+    for (const database of this.databases.values()) this.#takeServers(database);
     this.#applyLimits();
     for (const name of config.databases.keys()) if (name !== '*') this.#databaseOf(name);
     this.#keepReady();
@@ -1542,6 +1566,14 @@ function backendName(config: DatabaseConfig, place: string): string {
   const servers = config.servers.map(addressText);
   if (servers.length === 0) return `primary of ${config.name}`;
   return servers.length === 1 ? (servers[0] as string) : `primary of ${servers.join(',')}`;
+}
+
+function onlyServerOf(config: DatabaseConfig): TopologySource {
+  return singleServer(config.servers[0] ?? { host: '127.0.0.1', port: 5432 });
+}
+
+function serversText(config: DatabaseConfig): string {
+  return config.servers.map(addressText).join(',');
 }
 
 function keyText(processId: number, secretKey: Uint8Array): string {

@@ -31,11 +31,15 @@ export function stateAfter(state: RunState, { verb, words }: AdminCommand, text 
   switch (verb) {
     case 'PAUSE':
     case 'KILL':
-      if (name === undefined) return { ...state, pausedAll: true };
-      return { ...state, paused: [...without(state.paused), name] };
+      if (name === undefined) return { ...state, pausedAll: true, resumed: [] };
+      return { ...state, paused: [...without(state.paused), name], resumed: without(state.resumed) };
     case 'RESUME':
-      if (name === undefined) return { ...state, pausedAll: false, paused: [] };
-      return { ...state, paused: without(state.paused) };
+      if (name === undefined) return { ...state, pausedAll: false, resumed: [], paused: [] };
+      return {
+        ...state,
+        paused: without(state.paused),
+        resumed: state.pausedAll ? [...without(state.resumed), name] : state.resumed,
+      };
     case 'DISABLE':
       return name === undefined ? state : { ...state, disabled: [...without(state.disabled), name] };
     case 'ENABLE':

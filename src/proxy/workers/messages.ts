@@ -9,11 +9,13 @@ import type { DemandReport, ShareMessage } from './budget.ts';
 import type { CancelKey } from './cancel-key.ts';
 
 /** Grows with each change here: after an update on disk a restarted worker may be newer than its parent. */
-export const WORKER_PROTOCOL = 1;
+export const WORKER_PROTOCOL = 2;
 
 /** What operators changed at run time; a worker that starts later has to know it. */
 export interface RunState {
   readonly pausedAll: boolean;
+  /** Databases that RESUME named after PAUSE of all. */
+  readonly resumed: readonly string[];
   readonly paused: readonly string[];
   readonly disabled: readonly string[];
   readonly options: readonly (readonly [name: string, value: string])[];

@@ -168,7 +168,7 @@ export class WorkerParent {
   #rate = 0;
   #rated = { at: 0, queries: 0 };
   #config: ProxyConfig;
-  #runState: RunState = { pausedAll: false, paused: [], disabled: [], options: [] };
+  #runState: RunState = { pausedAll: false, resumed: [], paused: [], disabled: [], options: [] };
   #listening: Promise<unknown> = Promise.resolve();
   #port = 0;
   #readPort = 0;

@@ -52,7 +52,7 @@ export class ProxyWorker {
   #proxy: Proxy | null = null;
   /** From the beginning: shares may be told before it serves. */
   readonly #shares: WorkerShares;
-  #state: RunState = { pausedAll: false, paused: [], disabled: [], options: [] };
+  #state: RunState = { pausedAll: false, resumed: [], paused: [], disabled: [], options: [] };
   #place: PlaceAmongWorkers = { rank: 0, count: 1 };
   #topologies: ReadonlyMap<string, TopologyMirror> = new Map();
   #gone = false;

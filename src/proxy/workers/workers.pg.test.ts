@@ -272,6 +272,9 @@ describe('a worker that dies', () => {
       await (await connect(proxy, 'template1')).end();
       await admin.query('set query_wait_timeout = 7');
       await admin.query('disable template1');
+      await admin.query('pause');
+      await admin.query('resume template1');
+      await admin.query('resume postgres');
       await admin.query('pause postgres');
     }
     const [pid = 0] = proxy.pids().values();
@@ -288,6 +291,8 @@ describe('a worker that dies', () => {
     );
     await admin.query('resume postgres');
     await (await waiting).end();
+    await admin.query('enable template1');
+    await (await connect(proxy, 'template1')).end();
   });
 });
 
@@ -474,6 +479,26 @@ describe('restart', () => {
     entry = null;
     await using client = await connect(proxy);
     await client.query('select 1');
+  });
+
+  test('where no process could be started, the worker that was to be replaced is still looked after', async () => {
+    let isPossible = true;
+    await using proxy = await startWorkers(postgres, {
+      workers: 1,
+      entry: () => {
+        if (!isPossible) throw new Fault('too-many-workers', { message: 'no room' });
+        return new URL('../../roles/proxy-worker.ts', import.meta.url);
+      },
+    });
+    isPossible = false;
+    await expect(proxy.parent.restart()).rejects.toThrow('no room');
+    isPossible = true;
+    const [pid = 0] = proxy.pids().values();
+    kill(pid, 'SIGKILL');
+    await waitFor('another one serves', () => {
+      const [now = pid] = proxy.pids().values();
+      return now !== pid;
+    });
   });
 
   test('RELOAD reaches all; a restart takes another number of workers over', async () => {
