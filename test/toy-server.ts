@@ -32,7 +32,13 @@ export interface ToyServer extends AsyncDisposable {
   readonly cancels: CancelRegistry;
   /** What owners were told when their sessions ended. */
   readonly closed: (Error | undefined)[];
-  readonly frames: { count: number };
+  /** Frames that owners got, and how often they were told that there is room. */
+  readonly frames: FrameCounts;
+}
+
+interface FrameCounts {
+  count: number;
+  drains: number;
 }
 
 export interface ToyOptions extends Partial<Omit<ServerOptions, 'cancels' | 'mockSecret' | 'open'>> {
@@ -58,7 +64,7 @@ export async function startToyServer(options: ToyOptions = {}): Promise<ToyServe
   const sessions = new Set<ServerSession>();
   const closed: (Error | undefined)[] = [];
   const cancels = new CancelRegistry(random, crypto);
-  const frames = { count: 0 };
+  const frames: FrameCounts = { count: 0, drains: 0 };
   const serverOptions: ServerOptions = {
     ...options,
     admit,
@@ -106,7 +112,7 @@ class ToyOwner implements SessionOwner {
   readonly #session: ServerSession;
   readonly #sessions: Set<ServerSession>;
   readonly #closed: (Error | undefined)[];
-  readonly #frames: { count: number };
+  readonly #frames: FrameCounts;
   #sql = '';
   #sleeping = false;
 
@@ -114,12 +120,16 @@ class ToyOwner implements SessionOwner {
     session: ServerSession,
     sessions: Set<ServerSession>,
     closed: (Error | undefined)[],
-    frames: { count: number },
+    frames: FrameCounts,
   ) {
     this.#session = session;
     this.#sessions = sessions;
     this.#closed = closed;
     this.#frames = frames;
+  }
+
+  drain(): void {
+    this.#frames.drains += 1;
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number): void {

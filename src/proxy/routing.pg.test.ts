@@ -11,6 +11,7 @@ import { query, RawPeer } from '../../test/raw-peer.ts';
 import { findProgram, type PostgresProcess, serverUser, startPostgresProcess } from '../runtime/postgres.ts';
 import type { Topology } from '../contracts/topology.ts';
 import type { DatabaseConfig } from './config.ts';
+import type { ServerConnection } from './server.ts';
 
 interface Replica extends AsyncDisposable {
   readonly host: string;
@@ -260,6 +261,23 @@ describe.skipIf(!needs('postgres-15'))('a primary and a replica', () => {
       // The second is refused: it may not be tried again without the first one's answer being lost.
       const answers = peer.frames().map(({ type }) => type);
       expect(answers.filter((type) => /[DEZ]/.test(type))).toEqual(['D', 'Z', 'E', 'Z']);
+    });
+
+    test('a cancel that is still under way to the replica does not meet the next one there', async () => {
+      await using proxy = await start({ splitReads: true });
+      await using client = await connect(proxy.port);
+      const [inside] = proxy.proxy.clients;
+      if (inside === undefined) throw new Error('no client');
+      const takeBack = inside.takeBack.bind(inside);
+      const left: ServerConnection[] = [];
+      inside.takeBack = () => {
+        const server = inside.server as ServerConnection;
+        server.cancels += 1;
+        left.push(server);
+        takeBack();
+      };
+      expect(await one(client, 'select n from counting where n > 4')).toBeNumber();
+      expect(left.map(({ state }) => state)).toEqual(['closed']);
     });
 
     test('is told where the client asked for a replica, or for a transaction that only reads', async () => {

@@ -470,6 +470,8 @@ describe('a session that is open', () => {
     client.end();
     await client.ended();
     const [session] = server.sessions;
+    // An owner that waits for the client to read could not go on otherwise.
+    await waitFor('its owner knows that there is room', () => server.frames.drains === 1);
     expect(server.closed).toEqual([]);
     server.cancels.cancel(session?.key ?? { processId: 0, secretKey: new Uint8Array() });
     await waitFor('the close', () => server.closed.length === 1);

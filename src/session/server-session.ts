@@ -354,8 +354,11 @@ export class ServerSession {
       drain: () => this.#drained(),
       close: (error) => {
         // As in Postgres, a client that says what it wants and leaves gets it done.
-        if (error === undefined && this.#ownerPaused) this.#hasLeft = true;
-        else this.#finish(error);
+        if (error === undefined && this.#ownerPaused) {
+          this.#hasLeft = true;
+          // There is room from now on, since what is written goes nowhere: who waits for it would wait for ever.
+          this.#owner?.drain?.();
+        } else this.#finish(error);
       },
     };
     this.#connection.resume();
