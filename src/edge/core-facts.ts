@@ -92,6 +92,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
   readonly #deps: CoreKnowledgeDeps;
   readonly #path: string;
   readonly #userConfigured: string;
+  readonly #writes: boolean;
   #facts: CoreFacts | null = null;
   #readable: ReadonlySet<number> = new Set();
   #schemas: ReadonlySet<string> = new Set();
@@ -102,11 +103,12 @@ export class CoreKnowledge implements Service, SettingsOwner {
   #wake: (() => void) | null = null;
   #schemaVersion = -1;
 
-  /** `path`: the file in which the facts are remembered. */
-  constructor(deps: CoreKnowledgeDeps, path: string, userConfigured: string) {
+  /** `path`: the file in which the facts are remembered, written by one process of an edge only (`writes`). */
+  constructor(deps: CoreKnowledgeDeps, path: string, userConfigured: string, writes: boolean) {
     this.#deps = deps;
     this.#path = path;
     this.#userConfigured = userConfigured;
+    this.#writes = writes;
   }
 
   get facts(): CoreFacts | null {
@@ -215,7 +217,7 @@ export class CoreKnowledge implements Service, SettingsOwner {
     const text = JSON.stringify(facts);
     if (this.#facts !== null && JSON.stringify(this.#facts) === text) return;
     this.#take(facts);
-    await this.#deps.disk.writeTextAtomically(this.#path, text);
+    if (this.#writes) await this.#deps.disk.writeTextAtomically(this.#path, text);
   }
 
   async #follow(signal: AbortSignal, backoff: Backoff): Promise<void> {

@@ -257,6 +257,8 @@ class EdgeServer implements Edge {
       { clock, disk, random, log, feed, connect: () => this.#connectCore(`skerry ${options.name} facts`) },
       `${options.dir}/core-facts.json`,
       options.core.user,
+      // The first process; further readers only read it.
+      options.httpPort !== null,
     );
     this.#pool = new UpstreamPool(clock, {
       countMax: shareOf(options.forwardConnectionsMax, options),
